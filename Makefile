@@ -1,0 +1,53 @@
+# Two commands matter: `make demo` and `make test`. Everything they need goes to .venv/ and var/.
+
+PYTHON ?= python3
+unexport PYTHONPATH
+export AIRFLOW_HOME ?= $(CURDIR)/var/airflow-tools
+export RUFF_CACHE_DIR ?= $(CURDIR)/var/ruff_cache
+export HYPOTHESIS_STORAGE_DIRECTORY ?= $(CURDIR)/var/hypothesis
+export GX_ANALYTICS_ENABLED := false
+export DBT_SEND_ANONYMOUS_USAGE_STATS := false
+export SCARF_ANALYTICS := false
+export DO_NOT_TRACK := 1
+export AIRFLOW__CORE__LOAD_EXAMPLES := False
+export AIRFLOW__COSMOS__ENABLE_TELEMETRY := False
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-once test check bench lock clean bootstrap
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+demo: bootstrap ## Build the demo world, sync it under real Airflow, show the balance sheet, stay up until Ctrl-C
+	@exec .venv/bin/python -m demo.run
+
+demo-once: bootstrap ## The same, then stop; exits non-zero if any batch is not `matched`
+	@exec .venv/bin/python -m demo.run --once
+
+test: check ## Check, then run all tests
+	@exec .venv/bin/python -m pytest
+
+check: bootstrap ## Lint, format, types, manifests and mappings
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy --strict plugins/syncline
+	@.venv/bin/syncline check
+
+bench: bootstrap ## Time the line against plain COPY and other tools
+	@.venv/bin/python benchmarks/batch.py
+	@.venv/bin/python benchmarks/parse.py
+
+lock: bootstrap ## Write requirements.txt anew from requirements.in
+	@.venv/bin/uv pip compile --quiet --upgrade --no-build --universal --generate-hashes --python-version 3.11 \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+		requirements.in -o requirements.txt
+
+clean: ## Remove var/ (the demo's databases, logs and secrets) and build leftovers; .venv stays
+	@if [ -x .venv/bin/python ] && [ -d var ]; then .venv/bin/python -m demo.run --clean; fi
+	@rm -rf var build dist plugins/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+bootstrap:
+	@command -v "$(PYTHON)" >/dev/null || { \
+		echo "make: there is no $(PYTHON): install Python 3.11 to 3.13, or name one: make PYTHON=/path/to/python3.12 ..." >&2; \
+		exit 1; }
+	@"$(PYTHON)" scripts/bootstrap.py

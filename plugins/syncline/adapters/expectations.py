@@ -1,0 +1,470 @@
+"""Let Great Expectations judge whether a batch's target agrees with its source (control SYNC-005).
+
+The rules are data: `include/expectations/sync_005.json` says what must hold, the manifest gives the limits. This
+module does three things around them. It lays out the counts of both sides as one small table, a row per tenant
+and one for the total. It has the suite evaluated. And it distrusts the answer: Great Expectations calls a suite
+without expectations a success, and drops an expectation that it cannot read with no more than a log line, so
+every way in which a check can have looked at nothing is told apart here and named `unverified`, never green.
+
+The validation result becomes evidence for the ledger: ids, counts and ratios, no row of anybody. Data Docs are a
+convenience for people: if the site cannot be written, the verdict stands and the evidence says so.
+
+It counts nothing itself, knows no database, and imports Great Expectations (5 s) and pandas inside its functions,
+because every DAG parse imports this module.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import math
+import os
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from syncline.core.values import TOTAL, Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from great_expectations import ExpectationSuite
+    from great_expectations.core.expectation_validation_result import (
+        ExpectationSuiteValidationResult,
+        ExpectationValidationResult,
+    )
+    from great_expectations.data_context import EphemeralDataContext
+    from great_expectations.data_context.types.resource_identifiers import ValidationResultIdentifier
+
+COUNTED = ("source_rows", "excused_rows", "target_rows")
+WORST_TENANTS_MAX = 10  # evidence names where to look first; all tenants are in ledger.tenant_count
+DOCS_RESULTS_MAX = (
+    1_000  # rebuilding the index reads each result: 0.2 s at 1, 0.5 s at 500; the ledger keeps all
+)
+DOCS_LOCK_WAIT_S = (
+    30.0  # one build takes under a second, so this is a queue of dozens; then the page is given up
+)
+MESSAGE_LENGTH_MAX = 300
+
+# Counts of unexpected rows, never the values themselves: the default format would quote them.
+COUNTS_ONLY = {"result_format": "BASIC", "exclude_unexpected_values": True}
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the suite found for one batch.
+
+    Attributes:
+        verdict: `matched` only if every expectation of the suite was evaluated on rows and held.
+        mismatch_ratio: The worst of all tenants and the total, the number that the limit is compared with; above
+            1.0 where a target holds rows that no source row explains. 1.0 where it could not be computed.
+        evidence: The validation result made compact: JSON without NaN, fit for jsonb. Ids, counts and ratios.
+        docs_index: The Data Docs' first page; None where the site was not wanted or could not be built.
+    """
+
+    verdict: Verdict
+    mismatch_ratio: float
+    evidence: dict[str, Any]
+    docs_index: Path | None
+
+
+class _Unproven(Exception):
+    """The check proved nothing; the text says why."""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A validation result, where Data Docs keep it, and the rules it was judged by."""
+
+    result: ExpectationSuiteValidationResult
+    key: ValidationResultIdentifier
+    rules: Mapping[str, Any]
+
+
+def judge(
+    counts: pd.DataFrame,
+    *,
+    job_id: str,
+    batch_id: int,
+    limits: dict[str, float],
+    suite_path: Path,
+    docs_dir: Path | None,
+) -> Judgement:
+    """Have the suite compare the counts of both sides; a check that saw nothing is `unverified`.
+
+    Args:
+        counts: One row per tenant and one with tenant_id '*' for the total, each counted on its own. Needs columns
+            tenant_id, source_rows, excused_rows, target_rows; expected_rows, difference_rows and mismatch_ratio
+            are computed here from those, whatever is handed in. Other columns are not looked at.
+        limits: What the suite's `$PARAMETER`s stand for, >= 0 ({"mismatch_ratio_max": 0.001} is 0.1 %). Each must
+            be used by the suite: a limit that nothing applies proves nothing.
+        docs_dir: Folder of the Data Docs, shared by all jobs and processes; None builds none.
+
+    Returns:
+        A Judgement, always: whatever fails on the way makes it `unverified`, with `reason` in the evidence.
+
+    Source: control SYNC-005, docs/controls.md; docs/decisions/0004-great-expectations-is-the-judge.md.
+    """
+    run_name = f"{job_id}#{batch_id}"
+    evidence: dict[str, Any] = {"run_name": run_name, "limits": dict(limits)}
+    ratio, found, docs_index = 1.0, None, None
+    try:
+        table = _tabulate(counts)
+        ratio = _worst_ratio(table)
+        evidence |= _balance(table)
+        _refuse_nothing(table)
+        rules = _read_suite(suite_path)
+        found = _validate(table, rules, job_id=job_id, run_name=run_name, limits=limits)
+        evidence |= _compact(found.result)
+        _refuse_blindness(found.result, expected=len(rules["expectations"]))
+        verdict = (
+            Verdict.MATCHED if all(each.success for each in found.result.results) else Verdict.MISMATCHED
+        )
+    except _Unproven as unproven:
+        verdict, evidence["reason"] = Verdict.UNVERIFIED, str(unproven)
+    except Exception as error:  # whatever a library raises here, the gate stays shut
+        verdict, evidence["reason"] = Verdict.UNVERIFIED, _told(error)
+    if found and docs_dir:
+        found.result.success = verdict.ok  # the page must not be green where the verdict is not
+        docs_index, evidence["docs"] = _try_docs(found, docs_dir)
+    return Judgement(verdict, ratio, _plain({"verdict": verdict.value, **evidence}), docs_index)
+
+
+# --- the table that is judged
+
+
+def _tabulate(counts: pd.DataFrame) -> pd.DataFrame:
+    """The counts with what follows from them; everything the suite may speak about is a column here."""
+    import pandas as pd
+
+    if missing := [name for name in ("tenant_id", *COUNTED) if name not in counts.columns]:
+        raise _Unproven(f"the counts have no column {', '.join(missing)}")
+    if counts.empty:
+        raise _Unproven("the counts have no row: nothing was counted")
+    table = pd.DataFrame({"tenant_id": counts["tenant_id"].to_list()})
+    for name in COUNTED:
+        try:
+            table[name] = pd.to_numeric(counts[name]).to_list()
+        except (TypeError, ValueError):
+            raise _Unproven(f"column {name} of the counts is not made of numbers") from None
+    table = table.astype(dict.fromkeys(COUNTED, "float64"))
+    table["expected_rows"] = table["source_rows"] - table["excused_rows"]
+    table["difference_rows"] = (table["expected_rows"] - table["target_rows"]).abs()
+    table["mismatch_ratio"] = table["difference_rows"] / table["source_rows"].clip(lower=1)
+    table["is_total"] = (table["tenant_id"] == TOTAL).astype("int64")
+    table["unaccounted_rows"] = _unaccounted(table)
+    return table
+
+
+def _unaccounted(table: pd.DataFrame) -> pd.Series:
+    """On the total's row: how far it is from the sum of the tenants, over all three counts. Else 0."""
+    is_total = table["is_total"] == 1
+    of_tenants = table.loc[~is_total, list(COUNTED)].sum()
+    apart = (table[list(COUNTED)] - of_tenants).abs().sum(axis="columns")
+    return apart.where(is_total, 0.0)
+
+
+def _worst_ratio(table: pd.DataFrame) -> float:
+    worst = float(table["mismatch_ratio"].max(skipna=False))
+    return worst if math.isfinite(worst) else 1.0
+
+
+def _balance(table: pd.DataFrame) -> dict[str, Any]:
+    """What a person reads first: how many tenants, the total, and the tenants that differ most."""
+    columns = ["tenant_id", *COUNTED, "expected_rows", "difference_rows", "mismatch_ratio"]
+    tenants = table[table["is_total"] == 0]
+    worst = tenants[tenants["difference_rows"] > 0].nlargest(WORST_TENANTS_MAX, "mismatch_ratio")
+    return {
+        "tenants": len(tenants),
+        "tenants_differing": int((tenants["difference_rows"] > 0).sum()),
+        "total": table.loc[table["is_total"] == 1, columns].to_dict("records"),
+        "worst_tenants": worst[columns].to_dict("records"),
+    }
+
+
+def _refuse_nothing(table: pd.DataFrame) -> None:
+    """Two empty sides agree about nothing: a lost grant or a filter that matches no row looks the same."""
+    if not table[["source_rows", "target_rows"]].to_numpy(na_value=1).any():
+        raise _Unproven(
+            "0 rows on both sides: nothing was compared. Check that the source role may see its rows "
+            "and that the manifest's filter and tenants are right"
+        )
+
+
+# --- the suite
+
+
+def _read_suite(path: Path) -> dict[str, Any]:
+    try:
+        rules = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _Unproven(f"suite {path.name} cannot be read: {type(error).__name__}") from None
+    if not isinstance(rules, dict) or not rules.get("name"):
+        raise _Unproven(f"suite {path.name} is no suite: it needs a name and a list of expectations")
+    if not isinstance(rules.get("expectations"), list) or not rules["expectations"]:
+        raise _Unproven(f"suite {path.name} holds no expectation")
+    return rules
+
+
+def _build_suite(rules: Mapping[str, Any], limits: Mapping[str, float]) -> ExpectationSuite:
+    """The suite as Great Expectations understands it; what it would drop or leave open is refused."""
+    if bad := sorted(name for name, limit in limits.items() if not _is_limit(limit)):
+        raise _Unproven(f"limit {', '.join(bad)} is not a number from 0 on")
+    gx = _great_expectations()
+    suite = gx.ExpectationSuite(**rules)
+    if len(suite.expectations) != len(rules["expectations"]):
+        raise _Unproven(
+            f"Great Expectations could read {len(suite.expectations)} of the suite's "
+            f"{len(rules['expectations'])} expectations"
+        )
+    asked, given = set(suite.suite_parameter_options), set(limits)
+    if asked != given:
+        raise _Unproven(f"the suite asks for limits {sorted(asked)}, the job gives {sorted(given)}")
+    return suite
+
+
+def _is_limit(limit: object) -> bool:
+    return (
+        isinstance(limit, int | float) and not isinstance(limit, bool) and math.isfinite(limit) and limit >= 0
+    )
+
+
+def _great_expectations() -> Any:
+    """Import it here and quietly: no telemetry, no progress bars, no log lines with values in them."""
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import great_expectations
+    # What it would log as an error reaches the evidence; its tracebacks would quote the table.
+    logging.getLogger("great_expectations").setLevel(logging.CRITICAL + 1)
+    return great_expectations
+
+
+def _validate(
+    table: pd.DataFrame, rules: Mapping[str, Any], *, job_id: str, run_name: str, limits: dict[str, float]
+) -> _Found:
+    """Evaluate the suite in a context of its own that lives in memory and dies with this call."""
+    gx = _great_expectations()
+    suite = _build_suite(rules, limits)
+    from great_expectations.data_context.types.resource_identifiers import (
+        ExpectationSuiteIdentifier,
+        ValidationResultIdentifier,
+    )
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.analytics_enabled = False
+    context.variables.progress_bars = {"globally": False, "metric_calculations": False}
+    asset = context.data_sources.add_pandas("syncline").add_dataframe_asset(job_id)
+    definition = gx.ValidationDefinition(
+        name=suite.name,
+        data=asset.add_batch_definition_whole_dataframe("counts"),
+        suite=context.suites.add(suite),
+    )
+    run_id = gx.RunIdentifier(run_name=run_name)
+    result = context.validation_definitions.add(definition).run(
+        batch_parameters={"dataframe": table},
+        expectation_parameters=dict(limits),
+        result_format=COUNTS_ONLY,
+        run_id=run_id,
+    )
+    key = ValidationResultIdentifier(
+        expectation_suite_identifier=ExpectationSuiteIdentifier(name=suite.name),
+        run_id=run_id,
+        batch_identifier=result.batch_id,
+    )
+    return _Found(result, key, rules)
+
+
+# --- the evidence
+
+
+def _refuse_blindness(result: ExpectationSuiteValidationResult, *, expected: int) -> None:
+    """A result counts only where every expectation of the suite answered, and answered about rows."""
+    evaluated = len(result.results)
+    if evaluated == 0 or evaluated != expected:
+        raise _Unproven(f"{evaluated} of the suite's {expected} expectations were evaluated")
+    if raised := sum(1 for each in result.results if _exceptions(each)):
+        raise _Unproven(f"{raised} of {expected} expectations raised an error instead of an answer")
+    if blind := sum(1 for each in result.results if (each.result or {}).get("element_count") == 0):
+        raise _Unproven(f"{blind} of {expected} expectations looked at no row")
+
+
+def _exceptions(outcome: ExpectationValidationResult) -> list[str]:
+    """Messages of what was raised: reported flat by expectations, per metric where a metric failed."""
+    info = outcome.exception_info or {}
+    each = (
+        [info]
+        if "raised_exception" in info
+        else [found for found in info.values() if isinstance(found, dict)]
+    )
+    return [
+        str(found.get("exception_message"))[:MESSAGE_LENGTH_MAX]
+        for found in each
+        if found["raised_exception"]
+    ]
+
+
+def _compact(result: ExpectationSuiteValidationResult) -> dict[str, Any]:
+    told = result.to_json_dict()
+    return {
+        "suite": told["suite_name"],
+        "great_expectations_version": told["meta"]["great_expectations_version"],
+        "run_time": told["meta"]["run_id"]["run_time"],
+        "statistics": told["statistics"],
+        "results": [
+            _compact_outcome(outcome, tells)
+            for outcome, tells in zip(result.results, told["results"], strict=True)
+        ],
+    }
+
+
+def _compact_outcome(outcome: ExpectationValidationResult, tells: Mapping[str, Any]) -> dict[str, Any]:
+    config = tells["expectation_config"]
+    told = {
+        "expectation": config["type"],
+        "kwargs": {name: value for name, value in config["kwargs"].items() if name != "batch_id"},
+        "success": tells["success"],
+        "result": {
+            name: value
+            for name, value in (tells.get("result") or {}).items()
+            if name in ("element_count", "unexpected_count", "missing_count", "observed_value")
+        },
+    }
+    if raised := _exceptions(outcome):
+        told["raised"] = raised
+    return told
+
+
+def _plain(value: Any) -> Any:
+    """JSON that jsonb takes: counts as whole numbers, NaN and infinity as null."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None
+        return int(value) if value.is_integer() else value
+    return value if isinstance(value, str | int | None) else str(value)
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:MESSAGE_LENGTH_MAX]
+
+
+# --- Data Docs
+
+
+def _try_docs(found: _Found, docs_dir: Path) -> tuple[Path | None, dict[str, Any]]:
+    """Add the result to the site; a site that cannot be built is evidence, not a verdict."""
+    try:
+        docs_dir = docs_dir.resolve()
+        docs_dir.mkdir(parents=True, exist_ok=True)
+        with _locked(docs_dir / ".lock", wait_s=DOCS_LOCK_WAIT_S):
+            page = _build_docs(found, docs_dir)
+    except Exception as error:  # disk full, folder not ours, a renderer that chokes: the verdict stands
+        run_name, kind = found.key.run_id.run_name, type(error).__name__
+        log.warning("data docs not built, the verdict stands run=%s error=%s", run_name, kind)
+        return None, {"built": False, "because": _told(error)}
+    return docs_dir / "index.html", {"built": True, "page": page}
+
+
+def _build_docs(found: _Found, docs_dir: Path) -> str:
+    gx = _great_expectations()
+    context = _docs_context(docs_dir)
+    context.suites.add_or_update(gx.ExpectationSuite(**found.rules))
+    context.validation_results_store.set(found.key, found.result)
+    _forget_oldest(context, docs_dir)
+    context.build_data_docs(resource_identifiers=[found.key, found.key.expectation_suite_identifier])
+    page = "/".join(("validations", *found.key.to_tuple())) + ".html"
+    # Its renderers log their errors and carry on: believe the files, not the call.
+    if not (docs_dir / page).is_file():
+        raise RuntimeError("Great Expectations wrote no page for this result")
+    if quote(page) not in (docs_dir / "index.html").read_text(encoding="utf-8"):
+        raise RuntimeError("the index does not show this result")
+    return page
+
+
+def _docs_context(docs_dir: Path) -> EphemeralDataContext:
+    """A context whose stores are files, so that the site knows the results of earlier batches and other jobs."""
+    gx = _great_expectations()
+    from great_expectations.data_context.types.base import DataContextConfig
+
+    def files(folder: Path) -> dict[str, Any]:
+        return {
+            "class_name": "TupleFilesystemStoreBackend",
+            "base_directory": str(folder),
+            "suppress_store_backend_id": True,
+        }
+
+    def store(class_name: str, backend: dict[str, Any]) -> dict[str, Any]:
+        return {"class_name": class_name, "store_backend": backend}
+
+    kept, memory = docs_dir / ".results", {"class_name": "InMemoryStoreBackend"}
+    config = DataContextConfig(
+        expectations_store_name="suites",
+        validation_results_store_name="results",
+        checkpoint_store_name="checkpoints",
+        stores={
+            "suites": store("ExpectationsStore", files(kept / "suites")),
+            "results": store("ValidationResultsStore", files(kept / "validations")),
+            "checkpoints": store("CheckpointStore", dict(memory)),
+            "validation_definition_store": store("ValidationDefinitionStore", dict(memory)),
+        },
+        data_docs_sites={
+            "syncline": {
+                "class_name": "SiteBuilder",
+                "show_how_to_buttons": False,
+                "store_backend": files(docs_dir),
+            }
+        },
+        analytics_enabled=False,
+    )
+    context: EphemeralDataContext = gx.get_context(mode="ephemeral", project_config=config)
+    return context
+
+
+def _forget_oldest(context: EphemeralDataContext, docs_dir: Path) -> None:
+    """Keep the newest results in the site; their pages go with them when the index is built."""
+    store = context.validation_results_store
+    keys = sorted(store.list_keys(), key=lambda key: key.run_id.run_time, reverse=True)
+    for old in keys[DOCS_RESULTS_MAX:]:
+        store.remove_key(old)
+        for root, suffix in (
+            (docs_dir / ".results" / "validations", ".json"),
+            (docs_dir / "validations", ".html"),
+        ):
+            _remove_with_empty_folders(
+                root, root.joinpath(*old.to_tuple()).with_name(f"{old.batch_identifier}{suffix}")
+            )
+
+
+def _remove_with_empty_folders(root: Path, file: Path) -> None:
+    file.unlink(missing_ok=True)
+    with suppress(OSError):  # the first folder that is not empty ends it
+        for folder in file.relative_to(root).parents:
+            if folder != Path("."):
+                (root / folder).rmdir()
+
+
+@contextmanager
+def _locked(path: Path, *, wait_s: float) -> Iterator[None]:
+    """Hold the file's lock: one builder at a time, across processes; the kernel frees it if we die."""
+    deadline = time.monotonic() + wait_s
+    with path.open("a") as handle:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise TimeoutError(f"the Data Docs were busy for {wait_s:.0f} s") from None
+                time.sleep(0.1)
+        yield

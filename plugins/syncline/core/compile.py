@@ -1,0 +1,235 @@
+"""Compile a mapping into one SELECT: one mapping, one meaning, wherever rows come from.
+
+The statement reads any relation with the mapping's source columns (the source table, a landing table, sample
+rows) and gives per row the typed target columns and three more:
+
+    _deleted   boolean   the source flags the row as deleted
+    _errors    text[]    NULL, or `column:code` for every value that could not go on
+    _payload   jsonb     the source columns, only where `_errors` is not NULL
+
+A bad value is NULL in its column and named in `_errors`; the statement itself cannot fail on data. A value that a
+partial step produces is computed once, in the inner query, and judged in the outer one; OFFSET 0 keeps PostgreSQL
+from pulling the two together and computing it twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from psycopg import sql
+from psycopg.sql import Composable
+
+from syncline.core.mapping import FieldMap, Lookup, Mapping, source_value, table_identifier
+from syncline.core.transforms import template
+from syncline.core.types import PgType
+
+DELETED, ERRORS, PAYLOAD = "_deleted", "_errors", "_payload"
+TRAILER: dict[str, str] = {DELETED: "boolean", ERRORS: "text[]", PAYLOAD: "jsonb"}
+FALSE = sql.SQL("false")
+
+
+@dataclass(frozen=True)
+class CompiledMapping:
+    """The SELECT and what is needed around it.
+
+    Attributes:
+        select: The composed statement.
+        columns: Target column -> type, in the order of the statement; the three trailing columns are not in it.
+    """
+
+    select: Composable
+    columns: dict[str, PgType]
+
+    @property
+    def staging_columns(self) -> Composable:
+        """`name type` of all columns of the statement, for a staging table."""
+        typed: list[Composable] = [
+            sql.SQL("{} {}").format(sql.Identifier(name), kind.sql) for name, kind in self.columns.items()
+        ]
+        typed += [sql.SQL("{} " + kind).format(sql.Identifier(name)) for name, kind in TRAILER.items()]  # noqa: S608
+        return sql.SQL(", ").join(typed)
+
+
+def compile_mapping(
+    mapping: Mapping,
+    relation: Composable,
+    *,
+    where: Composable | None = None,
+    deleted: str | None = None,
+    key: Iterable[str] = (),
+) -> CompiledMapping:
+    """Compile a valid mapping over a relation.
+
+    Args:
+        relation: What stands after FROM; its columns are reachable as `s`.
+        where: Condition over `s`; None reads all rows.
+        deleted: Boolean column of the relation that flags deleted rows. Of those only the key is judged.
+        key: Target columns of the key.
+    """
+    plan = _Plan(mapping, deleted, frozenset(key))
+    inner = sql.SQL("select {columns} from {relation} as s{lookups}{where}{fence}").format(
+        columns=sql.SQL(",\n      ").join(plan.inner_columns()),
+        relation=relation,
+        fence=sql.SQL("\n    offset 0" if plan.computes else ""),
+        lookups=sql.SQL("").join(plan.lookups()),
+        where=sql.SQL("\n    where {}").format(where) if where is not None else sql.SQL(""),
+    )
+    select = sql.SQL("select\n    {columns}\nfrom (\n    {inner}\n) as m").format(
+        columns=sql.SQL(",\n    ").join(plan.outer_columns()), inner=inner
+    )
+    return CompiledMapping(select, {name: item.type for name, item in mapping.fields.items()})
+
+
+def sample_relation(mapping: Mapping, rows_json: str) -> Composable:
+    """A relation of rows given as a JSON array: previews and tests need no table.
+
+    The rows become a literal: a compiled statement is run without parameters, so that `%` means itself in it.
+    """
+    columns = sql.SQL(", ").join(
+        sql.SQL("{} {}").format(sql.Identifier(name), kind.sql) for name, kind in mapping.source.items()
+    )
+    return sql.SQL("(select * from jsonb_to_recordset({}::jsonb) as r ({}))").format(sql.Literal(rows_json), columns)
+
+
+@dataclass
+class _Field:
+    """One field on its way: the value so far, the faults found, and what the inner query must compute."""
+
+    name: str
+    value: Composable
+    faults: list[tuple[str, Composable]] = field(default_factory=list)
+    inner: list[Composable] = field(default_factory=list)
+
+
+class _Plan:
+    """Decides per field what is computed in the inner query and what is judged in the outer one."""
+
+    def __init__(self, mapping: Mapping, deleted: str | None, key: frozenset[str]) -> None:
+        self.mapping, self.deleted, self.key = mapping, deleted, key
+        self.fields = [self._field(name, item) for name, item in mapping.fields.items()]
+
+    @property
+    def computes(self) -> bool:
+        """Whether the inner query computes anything that must not be computed twice."""
+        return any(item.inner for item in self.fields)
+
+    def inner_columns(self) -> list[Composable]:
+        columns: list[Composable] = [_of("s", name) for name in self.mapping.source]
+        if self.deleted is not None:
+            columns.append(
+                template("coalesce({c}, false) as {name}", c=_of("s", self.deleted), name=sql.Identifier(DELETED))
+            )
+        return columns + [column for item in self.fields for column in item.inner]
+
+    def outer_columns(self) -> list[Composable]:
+        values: list[Composable] = [
+            template("({v})::{t} as {n}", v=item.value, t=self.mapping.fields[item.name].type.sql, n=_id(item.name))
+            for item in self.fields
+        ]
+        deleted = _of("m", DELETED) if self.deleted is not None else FALSE
+        refused, errors = self._judgement()
+        payload = sql.SQL(", ").join(_of("m", name) for name in self.mapping.source)
+        return [
+            *values,
+            template("{d} as {n}", d=deleted, n=_id(DELETED)),
+            template("case when {r} then {e} end as {n}", r=refused, e=errors, n=_id(ERRORS)),
+            template(
+                "case when {r} then (select to_jsonb(p) from (select {c}) as p) end as {n}",
+                r=refused, c=payload, n=_id(PAYLOAD),
+            ),
+        ]  # fmt: skip
+
+    def lookups(self) -> list[Composable]:
+        return [_lookup_join(name, lookup) for name, lookup in self.mapping.lookups.items()]
+
+    def _judgement(self) -> tuple[Composable, Composable]:
+        """Whether any value is refused, and the array that names them; the array is built for bad rows only."""
+        said: list[tuple[str, Composable]] = []
+        for item in self.fields:
+            for code, fault in item.faults:
+                guarded = fault
+                if self.deleted is not None and item.name not in self.key:
+                    guarded = template("(not {d} and ({f}))", d=_of("m", DELETED), f=fault)
+                said.append((f"{item.name}:{code}", guarded))
+        if not said:
+            return FALSE, sql.SQL("null::text[]")
+        refused = sql.SQL(" or ").join(template("({f})", f=fault) for _, fault in said)
+        cases = sql.SQL(", ").join(
+            template("case when {f} then {c}::text end", f=fault, c=sql.Literal(code)) for code, fault in said
+        )
+        return template("({r})", r=refused), template("array_remove(array[{c}], null)", c=cases)
+
+    def _field(self, name: str, spec: FieldMap) -> _Field:
+        """Walk the steps. `here` is the value in the inner query, `item.value` the same seen from outside."""
+        columns = {column: _of("s", column) for column in self.mapping.source}
+        looked_up = _of(f"l_{name}"[:63], "taken") if spec.lookup is not None else None
+        here = source_value(spec, columns, looked_up)
+        kind = spec.start_type(dict(self.mapping.source))
+        item = _Field(name, _of("m", spec.from_) if spec.from_ is not None else here)
+        if spec.lookup is not None:
+            self._judge_lookup(item, spec.lookup)
+        if spec.from_ is None and spec.constant is None:
+            item.value = self._compute(item, here, "0")
+        for n, step in enumerate(spec.steps, start=1):
+            before_is_null = template("{v} is null", v=item.value)
+            kind = step.gives(kind)
+            here = step.sql(here)
+            if step.is_partial:
+                item.value = self._compute(item, here, str(n))
+                lost = template("({v} is null and not {b})", v=item.value, b=before_is_null)
+                item.faults.append((step.word, lost))
+            else:
+                item.value = step.sql(item.value)
+        self._fit(item, kind, spec.type)
+        item.faults += [(check.word, check.fails(item.value)) for check in spec.checks]
+        return item
+
+    def _compute(self, item: _Field, here: Composable, suffix: str) -> Composable:
+        """Have the inner query compute a value once; returns how the outer query names it."""
+        column = f"v{suffix}_{item.name}"[:63]
+        item.inner.append(template("{v} as {n}", v=here, n=_id(column)))
+        return _of("m", column)
+
+    def _fit(self, item: _Field, kind: PgType, target: PgType) -> None:
+        """A number that is too large for its column is NULL and an `overflow` error."""
+        if kind.becomes(target) != "guarded":
+            return
+        low, high = target.bounds
+        inside = "{v} > {low} and {v} < {high}" if target.name == "numeric" else "{v} between {low} and {high}"
+        overflow = template("not (" + inside + ")", v=item.value, low=sql.Literal(low), high=sql.Literal(high))
+        item.faults.append(("overflow", overflow))
+        item.value = template("case when not ({o}) then {v} end", o=overflow, v=item.value)
+
+    def _judge_lookup(self, item: _Field, lookup: Lookup) -> None:
+        matches = template("{m} as {n}", m=_of(f"l_{item.name}"[:63], "matches"), n=_id(f"n_{item.name}"[:63]))
+        item.inner.append(matches)
+        count = _of("m", f"n_{item.name}"[:63])
+        item.faults.append(("lookup_ambiguous", template("{c} > 1", c=count)))
+        if lookup.on_missing == "reject":
+            asked = sql.SQL(" and ").join(
+                template("{c} is not null", c=_of("m", column)) for column in lookup.match.values()
+            )
+            item.faults.append(("lookup", template("({c} is null and {asked})", c=count, asked=asked)))
+
+
+def _lookup_join(name: str, lookup: Lookup) -> Composable:
+    """Left join to one row per match key, so that a second match cannot multiply the row."""
+    keys = sql.SQL(", ").join(_id(column) for column in lookup.match)
+    on = sql.SQL(" and ").join(
+        template("{l} = {s}", l=_of(f"l_{name}"[:63], theirs), s=_of("s", ours))
+        for theirs, ours in lookup.match.items()
+    )
+    return template(
+        "\n    left join (select {keys}, min({take}) as taken, count(*) as matches from {table} group by {keys})"
+        " as {alias} on {on}",
+        keys=keys, take=_id(lookup.take), table=table_identifier(lookup.table), alias=_id(f"l_{name}"[:63]), on=on,
+    )  # fmt: skip
+
+
+def _id(name: str) -> Composable:
+    return sql.Identifier(name)
+
+
+def _of(alias: str, name: str) -> Composable:
+    return sql.Identifier(alias, name)

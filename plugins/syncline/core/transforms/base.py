@@ -1,0 +1,112 @@
+"""What a transform and a check are. To add one: write one class in a module of this folder, nothing else.
+
+A transform turns the SQL of a value into the SQL of another value. It is *partial*: where it gives NULL for a
+value that was not NULL, the row is rejected with the transform's name as its error code; so a bad value never
+fails a batch. A check leaves the value as it is and says, as SQL, when it holds; NULL passes every check but
+`required`.
+
+SQL must be safe on every input (no cast before its guard, inside CASE), deterministic, valid on PostgreSQL 15
+and later, and free of side effects. Parameters reach it as literals, never as pasted text.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from psycopg import sql
+from psycopg.sql import Composable
+from pydantic import BaseModel, ConfigDict
+
+from syncline.core.types import FAMILIES, PgType
+
+
+class Frozen(BaseModel):
+    """Base of every model of a YAML file: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class NotApplicable(ValueError):
+    """A transform or check does not take a value of this type; the text says what it takes."""
+
+
+class Worded(Frozen):
+    """A word of the mapping language: `trim`, or `{round: {scale: 2}}`, or `{max_length: 40}` by its shorthand."""
+
+    word: str
+    shorthand: ClassVar[str | None] = None  # the parameter that a bare value stands for
+    takes: ClassVar[tuple[str, ...]] = ("text",)  # type families
+
+    def require(self, given: PgType) -> None:
+        if given.family not in self.takes:
+            raise NotApplicable(f"`{self.word}` takes {' or '.join(self.takes)}, not {given}")
+
+
+class Transform(Worded):
+    """One step of a field: SQL of a value in, SQL of a value out."""
+
+    is_partial: ClassVar[bool] = False  # may give NULL for a value: then the row is rejected
+    known: ClassVar[dict[str, type[Transform]]] = {}
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        Transform.known[cls.model_fields["word"].default] = cls
+
+    def gives(self, given: PgType) -> PgType:
+        """The type of the result; raises NotApplicable."""
+        self.require(given)
+        return given
+
+    def sql(self, value: Composable) -> Composable:
+        raise NotImplementedError
+
+
+class Check(Worded):
+    """A condition on the finished value of a field."""
+
+    takes: ClassVar[tuple[str, ...]] = tuple(sorted(set(FAMILIES.values())))
+    known: ClassVar[dict[str, type[Check]]] = {}
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        Check.known[cls.model_fields["word"].default] = cls
+
+    def fails(self, value: Composable) -> Composable:
+        """Boolean SQL, true when the value is refused; must be false or NULL for NULL."""
+        raise NotImplementedError
+
+
+def normalise(item: Any, known: dict[str, type[Any]]) -> Any:
+    """Bring `trim`, `{trim: null}`, `{max_length: 40}` and `{round: {scale: 2}}` to one form: {"word": ..., ...}."""
+    if isinstance(item, Worded):
+        return item
+    if isinstance(item, str):
+        return {"word": item}
+    if not isinstance(item, dict) or len(item) != 1:
+        return item
+    ((word, given),) = item.items()
+    if given is None:
+        return {"word": word}
+    if isinstance(given, dict) and "word" not in given and not _means_shorthand(word, given, known):
+        return {"word": word, **given}
+    shorthand = getattr(known.get(word), "shorthand", None)
+    return {"word": word, shorthand: given} if shorthand else item
+
+
+def _means_shorthand(word: str, given: dict[str, Any], known: dict[str, type[Any]]) -> bool:
+    """Whether a mapping is itself the value of the shorthand parameter (none of its keys is a parameter)."""
+    kind = known.get(word)
+    if kind is None or kind.shorthand is None:
+        return False
+    return not set(given) & set(kind.model_fields)
+
+
+def lit(value: object) -> Composable:
+    """A literal; text is typed so that the server never guesses."""
+    return sql.SQL("{}::text").format(sql.Literal(value)) if isinstance(value, str) else sql.Literal(value)
+
+
+def template(text: str, **parts: Composable) -> Composable:
+    """`sql.SQL(text).format(**parts)` for the fixed texts of this package."""
+    return sql.SQL(text).format(**parts)
+

@@ -1,0 +1,88 @@
+"""Steps on dates: a declared format in, a date out; what is ambiguous or impossible is an error of the row."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+from zoneinfo import available_timezones
+
+from psycopg.sql import Composable
+
+from syncline.core.transforms.base import NotApplicable, Transform, lit, template
+from syncline.core.types import DATE, PgType
+
+# A whole calendar in one expression: years 0001 to 9999, months, their days, 29 February in leap years only.
+# `date` itself would also take `now`, `infinity` and 3 spellings of the same day; a failed cast would end the batch.
+ISO_DATE = (
+    r"^(?!0000)(\d{4}-((0[13578]|1[02])-(0[1-9]|[12]\d|3[01])|(0[469]|11)-(0[1-9]|[12]\d|30)|02-(0[1-9]|1\d|2[0-8]))"
+    r"|(\d\d(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)$"
+)
+# format -> (shape of the text, where year, month and day begin)
+FORMATS = {
+    "iso": (r"^\d{4}-\d{2}-\d{2}$", (1, 6, 9)),
+    "yyyymmdd": (r"^\d{8}$", (1, 5, 7)),
+    "dd/mm/yyyy": (r"^\d{2}/\d{2}/\d{4}$", (7, 4, 1)),
+    "dd.mm.yyyy": (r"^\d{2}\.\d{2}\.\d{4}$", (7, 4, 1)),
+    "dd-mm-yyyy": (r"^\d{2}-\d{2}-\d{4}$", (7, 4, 1)),
+    "mm/dd/yyyy": (r"^\d{2}/\d{2}/\d{4}$", (7, 1, 4)),
+}
+
+
+class ParseDate(Transform):
+    """Text in one declared format to a date: `{parse_date: iso}`, `{parse_date: dd/mm/yyyy}`."""
+
+    word: Literal["parse_date"] = "parse_date"
+    shorthand: ClassVar[str | None] = "format"
+    is_partial: ClassVar[bool] = True
+    format: Literal["iso", "yyyymmdd", "dd/mm/yyyy", "dd.mm.yyyy", "dd-mm-yyyy", "mm/dd/yyyy"] = "iso"
+
+    def gives(self, given: PgType) -> PgType:
+        self.require(given)
+        return DATE
+
+    def sql(self, value: Composable) -> Composable:
+        if self.format == "iso":
+            return template("case when {v} ~ {date} then ({v})::date end", v=value, date=lit(ISO_DATE))
+        shape, (year, month, day) = FORMATS[self.format]
+        iso = template(
+            "(substr({v}, {y}, 4) || '-' || substr({v}, {m}, 2) || '-' || substr({v}, {d}, 2))",
+            v=value, y=lit(year), m=lit(month), d=lit(day),
+        )  # fmt: skip
+        return template(
+            "case when {v} ~ {shape} and {iso} ~ {date} then {iso}::date end",
+            v=value, shape=lit(shape), iso=iso, date=lit(ISO_DATE),
+        )  # fmt: skip
+
+
+class YearOf(Transform):
+    """The calendar year of a date, as an integer: enough for statistics, less than a birthday."""
+
+    word: Literal["year"] = "year"
+    takes: ClassVar[tuple[str, ...]] = ("date",)
+    is_partial: ClassVar[bool] = True  # infinity has no year
+
+    def gives(self, given: PgType) -> PgType:
+        self.require(given)
+        return PgType("integer")
+
+    def sql(self, value: Composable) -> Composable:
+        return template("case when isfinite({v}) then date_part('year', {v})::integer end", v=value)
+
+
+class DateOf(Transform):
+    """The day of a time stamp in a named zone: `{date_in: Europe/London}`."""
+
+    word: Literal["date_in"] = "date_in"
+    shorthand: ClassVar[str | None] = "zone"
+    takes: ClassVar[tuple[str, ...]] = ("timestamptz",)
+    is_partial: ClassVar[bool] = True
+    zone: str
+
+    def gives(self, given: PgType) -> PgType:
+        self.require(given)
+        if self.zone not in available_timezones():
+            raise NotApplicable(f"'{self.zone}' is not a time zone of the IANA database")
+        return DATE
+
+    def sql(self, value: Composable) -> Composable:
+        day = template("({v} at time zone {zone})::date", v=value, zone=lit(self.zone))
+        return template("case when isfinite({v}) then {day} end", v=value, day=day)

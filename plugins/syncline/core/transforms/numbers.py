@@ -1,0 +1,100 @@
+"""Steps on numbers: reading them from text and declared rounding. Nothing is rounded without a word."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from psycopg.sql import Composable
+from pydantic import Field
+
+from syncline.core.transforms.base import NotApplicable, Transform, lit, template
+from syncline.core.types import NUMERIC, PRECISION_MAX, PgType
+
+DIGITS_MAX = 30  # a longer run of digits in a business field is dirt, not a number
+
+
+class ParseNumber(Transform):
+    """Text to numeric: `1234.5` or, with separators declared, `1.234,50`. Anything else is an error of the row."""
+
+    word: Literal["parse_number"] = "parse_number"
+    is_partial: ClassVar[bool] = True
+    decimal: Literal[".", ","] = "."
+    thousands: Literal["", ".", ",", " ", "'"] = ""
+
+    def gives(self, given: PgType) -> PgType:
+        self.require(given)
+        if self.decimal == self.thousands:
+            raise NotApplicable("`parse_number` cannot use one sign for decimals and thousands")
+        return NUMERIC
+
+    def sql(self, value: Composable) -> Composable:
+        mark = {".": r"\.", ",": ","}[self.decimal]
+        grouped = {"": "", ".": r"\.", ",": ",", " ": " ", "'": "'"}[self.thousands]
+        whole = rf"(\d{{1,{DIGITS_MAX}}}|\d{{1,3}}({grouped}\d{{3}})+)" if grouped else rf"\d{{1,{DIGITS_MAX}}}"
+        pattern = rf"^[+-]?{whole}({mark}\d{{1,{DIGITS_MAX}}})?$"
+        return template(
+            "case when {v} ~ {pattern} then translate({v}, {given}, '.')::numeric end",
+            v=value, pattern=lit(pattern), given=lit(self.decimal + self.thousands),
+        )  # fmt: skip
+
+
+class Round(Transform):
+    """Round to `scale` decimals: half_even (bankers), half_up (away from zero at the half), floor or ceiling."""
+
+    word: Literal["round"] = "round"
+    takes: ClassVar[tuple[str, ...]] = ("number",)
+    is_partial: ClassVar[bool] = True  # NaN and infinity have no rounded value
+    scale: int = Field(ge=0, le=12)
+    mode: Literal["half_even", "half_up", "floor", "ceiling", "truncate"]
+
+    def gives(self, given: PgType) -> PgType:
+        self.require(given)
+        if given.name == "numeric" and given.precision is None:
+            return PgType("numeric", PRECISION_MAX, self.scale)
+        whole = given.bounds[1]  # rounding up may need one digit more
+        return PgType("numeric", min(len(str(whole)) + 1 + self.scale, PRECISION_MAX), self.scale)
+
+    def sql(self, value: Composable) -> Composable:
+        v, n = template("({v})::numeric", v=value), lit(self.scale)
+        rounded = {
+            "half_up": "round({v}, {n})",
+            "truncate": "trunc({v}, {n})",
+            "floor": "(floor({v} * {unit}) / {unit})::numeric(1000, {n})",
+            "ceiling": "(ceil({v} * {unit}) / {unit})::numeric(1000, {n})",
+            # exactly at the half the even neighbour wins; elsewhere it is plain rounding
+            "half_even": "case when abs({v} * {unit} % 1) = 0.5 then round({v} / 2, {n}) * 2 else round({v}, {n}) end",
+        }[self.mode]
+        finite = "case when {v} not in ('NaN', 'Infinity', '-Infinity') then " + rounded + " end"
+        return template(finite, v=v, n=n, unit=template("{u}::numeric", u=lit(10**self.scale)))
+
+
+class Cast(Transform):
+    """Text to a boolean, integer or uuid in its plain spelling; number to a narrower integer if it fits."""
+
+    word: Literal["cast"] = "cast"
+    shorthand: ClassVar[str | None] = "to"
+    takes: ClassVar[tuple[str, ...]] = ("text", "number")
+    is_partial: ClassVar[bool] = True
+    to: Literal["boolean", "smallint", "integer", "bigint", "uuid"]
+
+    def gives(self, given: PgType) -> PgType:
+        self.require(given)
+        if given.family == "number" and self.to in ("boolean", "uuid"):
+            raise NotApplicable(f"`cast` makes no {self.to} of a {given}")
+        return PgType(self.to)
+
+    def sql(self, value: Composable) -> Composable:
+        if self.to == "boolean":
+            return template(
+                "case lower({v}) when 'true' then true when 'false' then false when 't' then true"
+                " when 'f' then false when '1' then true when '0' then false end", v=value,
+            )  # fmt: skip
+        if self.to == "uuid":
+            pattern = lit("^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")
+            return template("case when {v} ~ {pattern} then ({v})::uuid end", v=value, pattern=pattern)
+        low, high = PgType(self.to).bounds
+        return template(
+            "case when ({v})::text ~ '^[+-]?[0-9]{{1,19}}(\\.0+)?$' then"
+            " case when ({v})::numeric between {low} and {high} then ({v})::numeric::{to} end end",
+            v=value, low=lit(low), high=lit(high), to=PgType(self.to).sql,
+        )  # fmt: skip

@@ -1,0 +1,267 @@
+"""The words that steps, ledger and reports share: modes, verdicts, counts and the balance of a batch.
+
+Values only: they check themselves and add up. Who counts is decided elsewhere; the loader's own numbers and
+the reconciler's independent ones meet in the same classes so that they can be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
+from enum import StrEnum
+from typing import Self
+
+TOTAL = "*"  # the tenant id under which reports show the sum of all tenants
+NO_TENANT = ""  # the tenant id of jobs whose tenancy is none
+
+
+class Mode(StrEnum):
+    """What a run reads: the delta since the watermark, everything, or one interval of the cursor column."""
+
+    INCREMENTAL = "incremental"
+    FULL = "full"
+    WINDOW = "window"
+
+
+class Verdict(StrEnum):
+    """What a check proved. Only `matched` opens the gate; a check that saw nothing is `unverified`."""
+
+    MATCHED = "matched"
+    MISMATCHED = "mismatched"
+    UNVERIFIED = "unverified"
+
+    @property
+    def ok(self) -> bool:
+        return self is Verdict.MATCHED
+
+    @classmethod
+    def worst(cls, verdicts: Iterable[Verdict]) -> Verdict:
+        """The verdict of several checks: no check at all is `unverified`."""
+        seen = set(verdicts)
+        if cls.MISMATCHED in seen:
+            return cls.MISMATCHED
+        return cls.MATCHED if seen == {cls.MATCHED} else cls.UNVERIFIED
+
+
+class State(StrEnum):
+    """How far a batch came. `published`, `held`, `abandoned` and `dry_run` are final."""
+
+    OPEN = "open"
+    EXTRACTED = "extracted"
+    LOADED = "loaded"
+    RECONCILED = "reconciled"
+    PUBLISHED = "published"
+    HELD = "held"
+    ABANDONED = "abandoned"
+    DRY_RUN = "dry_run"
+
+    @property
+    def is_final(self) -> bool:
+        return self in (State.PUBLISHED, State.HELD, State.ABANDONED, State.DRY_RUN)
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What a person or the scheduler asked one run of a job to do.
+
+    Attributes:
+        run_key: Identity of the run (Airflow's run id, or the shell's); a retried task asks under the same key.
+        mode: None lets the job decide: incremental where the source has a cursor, full where it has none.
+        tenants: Only these tenants; None is every tenant of the job.
+        window: [from, to) of the cursor column, aware datetimes; needed by mode `window` and by backfills.
+        is_backfill: A backfill reads its window and never moves the watermark.
+    """
+
+    run_key: str
+    mode: Mode | None = None
+    tenants: tuple[str, ...] | None = None
+    dry_run: bool = False
+    reason: str = ""
+    window: tuple[datetime, datetime] | None = None
+    is_backfill: bool = False
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Rows of one batch by outcome, >= 0. Adds up; checks law 1.
+
+    extracted = staged + rejected; staged = inserted + updated + deleted + unchanged + superseded + conflicted.
+    """
+
+    extracted_rows: int = 0
+    rejected_rows: int = 0
+    staged_rows: int = 0
+    inserted_rows: int = 0
+    updated_rows: int = 0
+    deleted_rows: int = 0
+    unchanged_rows: int = 0
+    superseded_rows: int = 0
+    conflicted_rows: int = 0
+
+    def __post_init__(self) -> None:
+        negative = [item.name for item in fields(self) if getattr(self, item.name) < 0]
+        if negative:
+            raise ValueError(f"counts cannot be negative: {negative}; drivers report -1 for unknown, not for zero")
+
+    def __add__(self, other: Counts) -> Counts:
+        mine, theirs = asdict(self), asdict(other)
+        return Counts(**{name: mine[name] + theirs[name] for name in mine})
+
+    @property
+    def settled_rows(self) -> int:
+        """Staged rows whose outcome is known."""
+        return (
+            self.inserted_rows
+            + self.updated_rows
+            + self.deleted_rows
+            + self.unchanged_rows
+            + self.superseded_rows
+            + self.conflicted_rows
+        )
+
+    @property
+    def changed_rows(self) -> int:
+        """Rows of the target that the batch wrote."""
+        return self.inserted_rows + self.updated_rows + self.deleted_rows
+
+    def imbalance(self) -> str | None:
+        """Say in one sentence which of the two sums does not hold; None when rows are conserved."""
+        if self.extracted_rows != self.staged_rows + self.rejected_rows:
+            return (
+                f"extracted {self.extracted_rows} rows are not staged {self.staged_rows}"
+                f" + rejected {self.rejected_rows}"
+            )
+        if self.staged_rows != self.settled_rows:
+            return f"staged {self.staged_rows} rows, but outcomes are known for {self.settled_rows}"
+        return None
+
+
+@dataclass(frozen=True)
+class Balance:
+    """The counts of one batch per tenant; the total is their sum, never a number of its own."""
+
+    tenants: Mapping[str, Counts] = field(default_factory=dict)
+
+    @property
+    def total(self) -> Counts:
+        return sum(self.tenants.values(), Counts())
+
+    def imbalance(self) -> str | None:
+        """The first tenant whose rows are not conserved, in words; None when all are."""
+        for tenant_id, counts in sorted(self.tenants.items()):
+            if said := counts.imbalance():
+                return f"tenant {tenant_id or '(none)'}: {said}"
+        return None
+
+    def merged(self, other: Balance) -> Balance:
+        """Both balances added per tenant: extraction's counts and the load's."""
+        ids = {*self.tenants, *other.tenants}
+        return Balance({t: self.tenants.get(t, Counts()) + other.tenants.get(t, Counts()) for t in ids})
+
+
+@dataclass(frozen=True)
+class CutOff:
+    """The point up to which a batch read its source, fixed by one snapshot.
+
+    Attributes:
+        snapshot: `pg_current_snapshot()` of the extracting transaction, as text.
+        cursor_floor: No source transaction still open then began before this; None where that is not known
+            (prepared transactions, or a role that may not see others' sessions).
+        source_as_of: The source's clock at the snapshot.
+        source_max_at: Newest value of the cursor column among the rows read; None without rows or cursor.
+    """
+
+    snapshot: str
+    cursor_floor: datetime | None
+    source_as_of: datetime
+    source_max_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Watermark:
+    """Up to where a job is published: the cut-off of its last published batch."""
+
+    batch_id: int
+    snapshot: str
+    cursor_floor: datetime | None
+    source_as_of: datetime
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch as the ledger knows it. `epoch` is this attempt's: an older one is fenced at the target."""
+
+    batch_id: int
+    job_id: str
+    run_key: str
+    mode: Mode
+    state: State
+    epoch: int
+    is_dry_run: bool = False
+    tenants: tuple[str, ...] | None = None
+    reason: str = ""
+    window: tuple[datetime, datetime] | None = None
+    lower: Watermark | None = None
+    upper: CutOff | None = None
+    manifest_hash: str = ""
+    verdict: Verdict = Verdict.UNVERIFIED
+    held_because: str | None = None
+
+    @property
+    def moves_watermark(self) -> bool:
+        """Only a batch that read everything owed may say so: no window, no subset of tenants, no dry run."""
+        return self.mode is not Mode.WINDOW and self.tenants is None and not self.is_dry_run
+
+
+@dataclass(frozen=True)
+class BatchSummary:
+    """What is told about a finished batch: ids and counts only, fit for XCom, assets and logs."""
+
+    job_id: str
+    batch_id: int
+    mode: Mode
+    state: State
+    verdict: Verdict
+    counts: Counts
+    tenants: int
+    source_as_of: datetime | None
+
+    def as_dict(self) -> dict[str, object]:
+        told = {**asdict(self), **asdict(self.counts)}
+        del told["counts"]
+        told["source_as_of"] = self.source_as_of.isoformat() if self.source_as_of else None
+        return told
+
+
+@dataclass(frozen=True)
+class TenantCheck:
+    """One line of SYNC-005: a tenant's rows on both sides as of the cut-off.
+
+    excused_rows are source rows that wait in dead letters and have no row in the target.
+    """
+
+    tenant_id: str
+    source_rows: int
+    excused_rows: int
+    target_rows: int
+
+    @property
+    def expected_rows(self) -> int:
+        return self.source_rows - self.excused_rows
+
+    @property
+    def difference_rows(self) -> int:
+        return abs(self.expected_rows - self.target_rows)
+
+    @property
+    def mismatch_ratio(self) -> float:
+        return self.difference_rows / max(self.source_rows, 1)
+
+    def __add__(self, other: Self) -> TenantCheck:
+        return TenantCheck(
+            TOTAL,
+            self.source_rows + other.source_rows,
+            self.excused_rows + other.excused_rows,
+            self.target_rows + other.target_rows,
+        )
