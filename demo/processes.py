@@ -1,9 +1,9 @@
 """Start other people's programs so that none of them outlives the demo.
 
-Each program runs in a session of its own (Ctrl-C reaches the demo alone, which then stops things in order) and on
-a tether (it ends if the demo is killed). Stopping is by process id only: the program, everything below it, and
-everything left in its session. What a killed demo could not stop any more stands in a small book on disk, with
-start times, so that the next demo waits for it or ends it, and never signals a stranger whose id was reused.
+Each program runs in a session of its own (Ctrl-C reaches the demo alone, which then stops things in order)
+and on a tether (it ends if the demo is killed). Stopping is by process id only: the program, everything below
+it, and everything left in its session. What a killed demo could not stop any more stands in a small book on
+disk, with start times, so that the next demo ends it, and never signals a stranger whose id was reused.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from pathlib import Path
 import psutil
 
 TETHER = Path(__file__).with_name("tether.py")
-KILL_WAIT_S = 5
+LAST_WAIT_S = 3
 
 
 @dataclass(frozen=True)
@@ -52,20 +53,20 @@ class Started:
             is_same = abs(process.create_time() - self.started_at) < 1
         except psutil.Error:
             return None
-        return process if is_same and process.status() != psutil.STATUS_ZOMBIE else None
+        return process if is_same and _is_alive(process) else None
 
     def family(self) -> set[psutil.Process]:
         """The process, its descendants, and whoever is left in its session."""
         if abs(psutil.boot_time() - self.booted_at) > 60:
             return set()
         process = self.process()
-        if process is None and psutil.pid_exists(self.pid) and not _is_zombie(self.pid):
-            return set()  # the id belongs to somebody else by now, and so does the session of that number
+        if process is None and _belongs_to_another(self):
+            return set()
         members = {member for member in psutil.process_iter() if _session(member) == self.pid}
         if process is not None:
             with contextlib.suppress(psutil.Error):
                 members |= {process, *process.children(recursive=True)}
-        return {member for member in members if not _is_zombie(member.pid)}
+        return {member for member in members if _is_alive(member)}
 
 
 def spawn(
@@ -99,16 +100,28 @@ def spawn(
 
 
 def stop(programs: Iterable[Started], *, grace_s: float) -> None:
-    """Ask all of them to end, and after `grace_s` seconds end what is left of their families."""
+    """Ask all of them to end; after `grace_s` seconds ask their whole families, and then end those.
+
+    Airflow's scheduler, asked once, waits for its running tasks; the tasks themselves, asked, cancel their
+    statement and say so to the API: stop the API server last, in a call of its own.
+    """
     programs = list(programs)
-    families: set[psutil.Process] = set().union(*(program.family() for program in programs))
+    remaining: set[psutil.Process] = set().union(*(program.family() for program in programs))
     for program in programs:
         _signal(program.process(), signal.SIGTERM)
-    _gone, alive = psutil.wait_procs(families, timeout=grace_s)
-    remaining = set(alive).union(*(program.family() for program in programs))
-    for process in remaining:
-        _signal(process, signal.SIGKILL)
-    psutil.wait_procs(remaining, timeout=KILL_WAIT_S)
+    remaining = _wait(programs, remaining, grace_s)
+    for last_resort in (signal.SIGTERM, signal.SIGKILL):
+        for process in remaining:
+            _signal(process, last_resort)
+        remaining = _wait(programs, remaining, LAST_WAIT_S)
+
+
+def _wait(programs: list[Started], processes: set[psutil.Process], timeout_s: float) -> set[psutil.Process]:
+    """Who is left, newcomers included, after at most that many seconds."""
+    deadline = time.monotonic() + timeout_s
+    while any(map(_is_alive, processes)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return {process for process in processes if _is_alive(process)}.union(*(program.family() for program in programs))
 
 
 class Book:
@@ -145,6 +158,14 @@ class Book:
         unfinished.replace(self.path)
 
 
+def _belongs_to_another(program: Started) -> bool:
+    """Whether the id, and with it the session of that number, was given to a later process."""
+    try:
+        return abs(psutil.Process(program.pid).create_time() - program.started_at) >= 1
+    except psutil.Error:
+        return False
+
+
 def _session(process: psutil.Process) -> int | None:
     try:
         return os.getsid(process.pid)
@@ -152,11 +173,12 @@ def _session(process: psutil.Process) -> int | None:
         return None
 
 
-def _is_zombie(pid: int) -> bool:
+def _is_alive(process: psutil.Process) -> bool:
+    """Whether it still does something; a zombie only waits for its parent to take notice."""
     try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
-        return True
+        return False
 
 
 def _signal(process: psutil.Process | None, number: signal.Signals) -> None:

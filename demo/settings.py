@@ -11,7 +11,7 @@ from demo.problems import DemoError
 from demo.world.plan import CLIENTS_DEFAULT, CONTRACTS_DEFAULT, WORKERS_DEFAULT
 
 ROOT = Path(__file__).resolve().parents[1]
-SEED_DEFAULT = 20250630
+SEED_DEFAULT = 7
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,5 @@ def _port(environ: Mapping[str, str], name: str) -> int | None:
 def _number(environ: Mapping[str, str], name: str, default: int, allowed: range) -> int:
     text = environ.get(name) or str(default)
     if not text.isdecimal() or int(text) not in allowed:
-        raise DemoError(
-            f"{name} is {text!r}; it must be a whole number from {allowed.start} to {allowed.stop - 1}."
-        )
+        raise DemoError(f"{name} is {text!r}; it must be a whole number from {allowed.start} to {allowed.stop - 1}.")
     return int(text)

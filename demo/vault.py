@@ -1,4 +1,4 @@
-"""Passwords and keys of one checkout: generated when first asked for, then kept, readable by the owner alone."""
+"""Passwords and keys of one checkout: generated when first asked for, then kept for the owner alone."""
 
 from __future__ import annotations
 

@@ -89,8 +89,9 @@ def check_disk(path, free_gb_min):
     free_gb = shutil.disk_usage(path).free / 1e9
     if free_gb < free_gb_min:
         raise Failed(
-            "the disk of {} has {:.1f} GB free and {} GB are needed; make room and run the same command "
-            "again.".format(path, free_gb, free_gb_min)
+            "the disk of {} has {:.1f} GB free and {} GB are needed; make room and run the same command again.".format(
+                path, free_gb, free_gb_min
+            )
         )
 
 

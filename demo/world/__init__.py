@@ -4,5 +4,6 @@
     generate.py    fills the hub; the rows come from people.py, rows.py and dirt.py, the sizes from plan.py
     change.py      lets one day pass: about 1 % of the hub changes
 
-Everything follows from a seed: the same seed makes the same bytes, so a number seen once can be asked about again.
+Everything follows from a seed: the same seed makes the same bytes, so a number seen once can be asked about
+again.
 """

@@ -1,7 +1,7 @@
 """Make bank account numbers whose check digits hold, and some whose check digits do not (ISO 13616, mod 97).
 
-Only lengths, alphabets and the international check digits are right. Bank codes are made up and national check
-digits are not computed, so no number here is likely to be anybody's account.
+Only lengths, alphabets and the international check digits are right. Bank codes are made up and national
+check digits are not computed, so no number here is likely to be anybody's account.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Who exists in the demo world and how much of everything there is.
 
-Sizes are skewed as in life: of 2,000 clients the largest employs about 5 % of all workers, half of them fewer than
-twenty. All of it is integer arithmetic on the seed, so that every machine gets the same world.
+Sizes are skewed as in life: of 2,000 clients the largest employs about 5 % of all workers, half of them
+fewer than twenty. All of it is integer arithmetic on the seed, so that every machine gets the same world.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from random import Random
+
 RECIPE = 1  # raise it when the same seed would no longer make the same rows
-PRESENT_DAY = date(2025, 6, 30)  # nothing in the hub is newer; a fixed past, so that `updated_at` never lies ahead
+# Nothing in the hub is newer. A fixed day in the past, so that `updated_at` is never ahead of a clock.
+PRESENT_DAY = date(2025, 6, 30)
 CLIENTS_DEFAULT = 2_000
 WORKERS_DEFAULT = 100_000
 CONTRACTS_DEFAULT = 120_000
@@ -108,13 +110,18 @@ class Plan:
         contracts = shares(self.contracts, weights)
         events = shares(self.contracts // 2, weights)
         return tuple(
-            Tenant(name, _countries_of(name, workers[i], self.random("countries", name)), contracts[i], events[i])
+            Tenant(
+                tenant_id=name,
+                worker_countries=_countries_of(name, workers[i], self.random("countries", name)),
+                contracts=contracts[i],
+                events=events[i],
+            )
             for i, name in enumerate(tenant_ids(self.clients))
         )
 
 
 def shares(total: int, weights: list[int]) -> list[int]:
-    """Split `total` by weight, in whole numbers that add up exactly; everyone gets at least what 1 each leaves."""
+    """Split `total` by weight in whole numbers that add up exactly; nobody gets 0 if there is 1 for each."""
     floor = 1 if total >= len(weights) else 0
     rest, weight_sum = total - floor * len(weights), sum(weights)
     exact = [divmod(rest * weight, weight_sum) for weight in weights]
@@ -137,6 +144,5 @@ def _countries_of(tenant: str, workers: int, rng: Random) -> tuple[Country, ...]
     abroad = rng.choices(ABROAD, weights=[country.weight for country in ABROAD], k=rng.randint(2, 5))
     gb_ratio = GB_RATIO if has_uk_payroll(tenant) else 0.0
     return tuple(
-        UNITED_KINGDOM if rng.random() < gb_ratio else abroad[int(rng.random() * len(abroad))]
-        for _ in range(workers)
+        UNITED_KINGDOM if rng.random() < gb_ratio else abroad[int(rng.random() * len(abroad))] for _ in range(workers)
     )

@@ -1,11 +1,12 @@
 """Build the servers' side of the demo world: roles, databases, tables, row security, grants.
 
-A real customer brings databases that Syncline did not make. Here we are that customer, so this module does what
-their database administrators would: it owns the hub and the targets, lends Syncline a corridor in each target, and
-gives every login only what its work needs. It fills nothing (see generate.py) and starts no server.
+A real customer brings databases that Syncline did not make. Here we are that customer, so this module does
+what their database administrators would: it owns the hub and the targets, lends Syncline a corridor in each
+target, and gives every login only what its work needs. It fills nothing (see generate.py) and starts no
+server.
 
-Idempotent, and careful with servers that are not ours: a role or database that carries one of our names but was
-not made here is left alone, and the whole call stops before it changes anything in it.
+Idempotent, and careful with servers that are not ours: a role or database that carries one of our names but
+was not made here is left alone, and the whole call stops before it changes anything in it.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
 import psycopg
-from psycopg import errors, sql
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from demo.problems import DemoError
 from demo.world.plan import CLIENTS_DEFAULT, has_uk_payroll, tenant_ids
 
 SQL = Path(__file__).parent / "sql"
@@ -65,10 +67,10 @@ DATABASE_SETTINGS = {
     "timezone": "UTC",
 }
 
-ANY_TENANT = "*"
+ANY_TENANT = ("*",)
 
 
-class NotOurs(RuntimeError):
+class NotOurs(DemoError):
     """The server already has a role or database of one of our names, made by somebody else."""
 
     def __init__(self, what: str) -> None:
@@ -85,14 +87,15 @@ def provision(
 
     Args:
         admin_conninfo: A superuser's connection to any database of the server.
-        passwords: One for each of `LOGIN_ROLES`. Sent as SCRAM verifiers, so the server's log never holds one.
-        tenants: Whom billing and (if they have a UK entity) payroll admit. Default: the tenants of the full world.
+        passwords: One for each of `LOGIN_ROLES`. Sent as SCRAM verifiers: the server's log never holds one.
+        tenants: Whom billing and (if they have a UK entity) payroll admit. Default: those of the full world.
 
     Returns:
         Connection URI by id: MDM, PAYROLL, BILLING, WAREHOUSE, LEDGER, DBT, AIRFLOW.
 
     Raises:
-        ValueError: A password is missing, the login is no superuser, or the server is older than 15.
+        ValueError: A password is missing.
+        DemoError: The login is no superuser, or the server is older than 15.
         NotOurs: A role or database of our names belongs to somebody else.
     """
     if missing := [role for role in LOGIN_ROLES if not passwords.get(role)]:
@@ -108,7 +111,7 @@ def provision(
             uk_tenants = tuple(tenant for tenant in admitted if has_uk_payroll(tenant))
             _fill_target(admin_conninfo, "payroll", {"mdm__payroll__worker": uk_tenants})
             _fill_target(admin_conninfo, "billing", {"mdm__billing__client": admitted})
-            _fill_target(admin_conninfo, "warehouse", {job: (ANY_TENANT,) for job in _jobs_of("warehouse")})
+            _fill_target(admin_conninfo, "warehouse", dict.fromkeys(_jobs_of("warehouse"), ANY_TENANT))
             _fill_ledger(admin_conninfo)
         return {
             connection_id: _uri(admin, login, passwords[login], database)
@@ -123,14 +126,10 @@ def hub_conninfo(admin_conninfo: str) -> str:
 
 def _check_server(admin: psycopg.Connection) -> None:
     if admin.info.server_version < SERVER_VERSION_MIN:
-        raise ValueError(
-            f"the server is PostgreSQL {admin.info.server_version // 10000}; the demo needs 15 or newer"
-        )
+        raise DemoError(f"the server is PostgreSQL {admin.info.server_version // 10000}; the demo needs 15 or newer")
     found = admin.execute("select rolsuper from pg_roles where rolname = current_user").fetchone()
     if found is None or not found[0]:
-        raise ValueError(
-            f"{admin.info.user} is no superuser; making roles, databases and log settings needs one"
-        )
+        raise DemoError(f"{admin.info.user} is no superuser; making roles, databases and log settings needs one")
 
 
 @contextmanager
@@ -146,21 +145,17 @@ def _make_roles(admin: psycopg.Connection, passwords: Mapping[str, str]) -> None
     with admin.transaction():
         try:
             admin.execute((SQL / "roles.sql").read_bytes())
-        except errors.RaiseException as error:
-            raise NotOurs("a role") from error
         except psycopg.Error as error:
-            if error.sqlstate == "SY010":
-                raise NotOurs((error.diag.message_primary or "a role").split(" exists")[0]) from None
-            raise
+            if error.sqlstate != "SY010":
+                raise
+            raise NotOurs((error.diag.message_primary or "a role").split(" exists")[0]) from None
         for role in LOGIN_ROLES:
-            verifier = admin.pgconn.encrypt_password(passwords[role].encode(), role.encode(), b"scram-sha-256")
-            admin.execute(
-                sql.SQL("alter role {} password {}").format(sql.Identifier(role), verifier.decode())
-            )
+            verifier = admin.pgconn.encrypt_password(passwords[role].encode(), role.encode(), b"scram-sha-256").decode()
+            admin.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(role), verifier))
 
 
 def _make_databases(admin: psycopg.Connection) -> None:
-    found = dict(admin.execute("select datname, pg_get_userbyid(datdba) from pg_database").fetchall())
+    found: dict[str, str] = dict(admin.execute("select datname, pg_get_userbyid(datdba) from pg_database").fetchall())
     for database in DATABASES:
         if found.get(database.name, database.owner) != database.owner:
             raise NotOurs(f"database {database.name}")
@@ -185,6 +180,8 @@ def _lock_down(admin: psycopg.Connection, database: Database) -> None:
     logins = sql.SQL(", ").join(map(sql.Identifier, database.logins))
     admin.execute(sql.SQL("revoke all on database {} from public").format(name))
     admin.execute(sql.SQL("grant connect on database {} to {}").format(name, logins))
+    if "syncline_loader" in database.logins:  # it compares waiting dead letters in a temporary table
+        admin.execute(sql.SQL("grant temporary on database {} to syncline_loader").format(name))
     for setting, value in DATABASE_SETTINGS.items():
         admin.execute(
             sql.SQL("alter database {} set {} = {}").format(name, sql.Identifier(setting), sql.Literal(value))
@@ -199,7 +196,7 @@ def _fill_mdm(admin_conninfo: str) -> None:
 
 
 def _fill_target(admin_conninfo: str, database: str, tenants_by_job: Mapping[str, Sequence[str]]) -> None:
-    """The corridor first, since the policies call its functions; then the tables; then the wall around them."""
+    """The corridor first, since the policies call its functions; then the tables; then their walls."""
     with _acting_as(admin_conninfo, database, "syncline_owner") as owner:
         for path in sorted((INCLUDE / "target").glob("*.sql")):
             owner.execute(path.read_bytes())
@@ -215,14 +212,13 @@ def _fill_target(admin_conninfo: str, database: str, tenants_by_job: Mapping[str
 
 def _fill_ledger(admin_conninfo: str) -> None:
     with psycopg.connect(make_conninfo(admin_conninfo, dbname="warehouse")) as admin:
-        admin.execute("grant create on database warehouse to syncline_ledger")  # `create schema if not exists`
+        # `create schema if not exists` asks for the right even where the schema exists.
+        admin.execute("grant create on database warehouse to syncline_ledger")
         for schema in ("pub", "stg"):
             admin.execute(
-                sql.SQL("create schema if not exists {} authorization syncline_dbt").format(
-                    sql.Identifier(schema)
-                )
+                sql.SQL("create schema if not exists {} authorization syncline_dbt").format(sql.Identifier(schema))
             )
-        admin.execute("grant temporary on database warehouse to syncline_dbt")  # incremental models stage there
+        admin.execute("grant temporary on database warehouse to syncline_dbt")  # incremental models need it
     with _acting_as(admin_conninfo, "warehouse", "syncline_ledger") as ledger:
         for path in sorted((INCLUDE / "ledger").glob("*.sql")):
             ledger.execute(path.read_bytes())

@@ -55,7 +55,8 @@ create table if not exists ledger.batch (
     extracted_at timestamptz,
     loaded_at timestamptz,
     reconciled_at timestamptz,
-    published_at timestamptz
+    published_at timestamptz,
+    constraint only_matched_is_published check (state <> 'published' or verdict = 'matched')
 );
 create index if not exists batch_by_job on ledger.batch (job_id, batch_id desc);
 create index if not exists batch_by_run on ledger.batch (job_id, run_key);

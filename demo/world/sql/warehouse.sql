@@ -32,11 +32,12 @@ create table if not exists dw.client (
     primary key (tenant_id, client_id)
 );
 
-create table if not exists dw.worker (            -- no birth date, no bank account: analysts need neither
+create table if not exists dw.worker (            -- no birthday, no bank account: analysts need neither
     tenant_id text not null,
     worker_id text not null,
     full_name text not null,
     country_code text not null,
+    birth_year integer,                           -- statistics need no more than the year
     hired_on date not null,
     status text not null,
     annual_salary numeric(14, 2),

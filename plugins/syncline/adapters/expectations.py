@@ -1,16 +1,16 @@
 """Let Great Expectations judge whether a batch's target agrees with its source (control SYNC-005).
 
-The rules are data: `include/expectations/sync_005.json` says what must hold, the manifest gives the limits. This
-module does three things around them. It lays out the counts of both sides as one small table, a row per tenant
-and one for the total. It has the suite evaluated. And it distrusts the answer: Great Expectations calls a suite
-without expectations a success, and drops an expectation that it cannot read with no more than a log line, so
+The rules are data: `include/expectations/sync_005.json` says what must hold, the manifest gives the limits.
+This module does three things around them. It lays out the counts of both sides as one small table, a row per
+tenant and one for the total. It has the suite evaluated. And it distrusts the answer: Great Expectations
+drops an expectation that it cannot read with no more than a log line, and calls what is left a success. So
 every way in which a check can have looked at nothing is told apart here and named `unverified`, never green.
 
-The validation result becomes evidence for the ledger: ids, counts and ratios, no row of anybody. Data Docs are a
-convenience for people: if the site cannot be written, the verdict stands and the evidence says so.
+The validation result becomes evidence for the ledger: ids, counts and ratios, no row of anybody. Data Docs
+are a convenience for people: if the site cannot be written, the verdict stands and the evidence says so.
 
-It counts nothing itself, knows no database, and imports Great Expectations (5 s) and pandas inside its functions,
-because every DAG parse imports this module.
+It counts nothing itself and knows no database. Great Expectations (an import of 5 s) and pandas are imported
+inside functions, because every DAG parse imports this module.
 """
 
 from __future__ import annotations
@@ -38,17 +38,13 @@ if TYPE_CHECKING:
         ExpectationSuiteValidationResult,
         ExpectationValidationResult,
     )
-    from great_expectations.data_context import EphemeralDataContext
+    from great_expectations.data_context.data_context.ephemeral_data_context import EphemeralDataContext
     from great_expectations.data_context.types.resource_identifiers import ValidationResultIdentifier
 
 COUNTED = ("source_rows", "excused_rows", "target_rows")
 WORST_TENANTS_MAX = 10  # evidence names where to look first; all tenants are in ledger.tenant_count
-DOCS_RESULTS_MAX = (
-    1_000  # rebuilding the index reads each result: 0.2 s at 1, 0.5 s at 500; the ledger keeps all
-)
-DOCS_LOCK_WAIT_S = (
-    30.0  # one build takes under a second, so this is a queue of dozens; then the page is given up
-)
+DOCS_RESULTS_MAX = 1_000  # the index is rebuilt from each: 0.2 s at 1, 0.5 s at 500; the ledger keeps all
+DOCS_LOCK_WAIT_S = 30.0  # a build takes under a second: a queue of dozens; then the page is given up
 MESSAGE_LENGTH_MAX = 300
 
 # Counts of unexpected rows, never the values themselves: the default format would quote them.
@@ -63,8 +59,8 @@ class Judgement:
 
     Attributes:
         verdict: `matched` only if every expectation of the suite was evaluated on rows and held.
-        mismatch_ratio: The worst of all tenants and the total, the number that the limit is compared with; above
-            1.0 where a target holds rows that no source row explains. 1.0 where it could not be computed.
+        mismatch_ratio: The worst of all tenants and the total, the number that the limit is compared with.
+            Above 1.0 where a target holds rows that no source row explains; 1.0 where it is not known.
         evidence: The validation result made compact: JSON without NaN, fit for jsonb. Ids, counts and ratios.
         docs_index: The Data Docs' first page; None where the site was not wanted or could not be built.
     """
@@ -100,11 +96,11 @@ def judge(
     """Have the suite compare the counts of both sides; a check that saw nothing is `unverified`.
 
     Args:
-        counts: One row per tenant and one with tenant_id '*' for the total, each counted on its own. Needs columns
-            tenant_id, source_rows, excused_rows, target_rows; expected_rows, difference_rows and mismatch_ratio
-            are computed here from those, whatever is handed in. Other columns are not looked at.
-        limits: What the suite's `$PARAMETER`s stand for, >= 0 ({"mismatch_ratio_max": 0.001} is 0.1 %). Each must
-            be used by the suite: a limit that nothing applies proves nothing.
+        counts: One row per tenant and one with tenant_id '*' for the total, each counted on its own. Needs
+            tenant_id, source_rows, excused_rows and target_rows. What follows from them (expected_rows,
+            difference_rows, mismatch_ratio) is computed here, whatever is handed in.
+        limits: What the suite's `$PARAMETER`s stand for, >= 0 ({"mismatch_ratio_max": 0.001} is 0.1 %). Each
+            must be used by the suite: a limit that nothing applies proves nothing.
         docs_dir: Folder of the Data Docs, shared by all jobs and processes; None builds none.
 
     Returns:
@@ -124,9 +120,8 @@ def judge(
         found = _validate(table, rules, job_id=job_id, run_name=run_name, limits=limits)
         evidence |= _compact(found.result)
         _refuse_blindness(found.result, expected=len(rules["expectations"]))
-        verdict = (
-            Verdict.MATCHED if all(each.success for each in found.result.results) else Verdict.MISMATCHED
-        )
+        held = all(each.success for each in found.result.results)
+        verdict = Verdict.MATCHED if held else Verdict.MISMATCHED
     except _Unproven as unproven:
         verdict, evidence["reason"] = Verdict.UNVERIFIED, str(unproven)
     except Exception as error:  # whatever a library raises here, the gate stays shut
@@ -218,7 +213,7 @@ def _build_suite(rules: Mapping[str, Any], limits: Mapping[str, float]) -> Expec
     if bad := sorted(name for name, limit in limits.items() if not _is_limit(limit)):
         raise _Unproven(f"limit {', '.join(bad)} is not a number from 0 on")
     gx = _great_expectations()
-    suite = gx.ExpectationSuite(**rules)
+    suite: ExpectationSuite = gx.ExpectationSuite(**rules)
     if len(suite.expectations) != len(rules["expectations"]):
         raise _Unproven(
             f"Great Expectations could read {len(suite.expectations)} of the suite's "
@@ -231,9 +226,7 @@ def _build_suite(rules: Mapping[str, Any], limits: Mapping[str, float]) -> Expec
 
 
 def _is_limit(limit: object) -> bool:
-    return (
-        isinstance(limit, int | float) and not isinstance(limit, bool) and math.isfinite(limit) and limit >= 0
-    )
+    return isinstance(limit, int | float) and not isinstance(limit, bool) and math.isfinite(limit) and limit >= 0
 
 
 def _great_expectations() -> Any:
@@ -242,8 +235,10 @@ def _great_expectations() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import great_expectations
-    # What it would log as an error reaches the evidence; its tracebacks would quote the table.
-    logging.getLogger("great_expectations").setLevel(logging.CRITICAL + 1)
+    # What it would log reaches the evidence; its tracebacks would quote the table. Levels do not silence it:
+    # some of its modules set their own.
+    logger = logging.getLogger("great_expectations")
+    logger.propagate, logger.handlers = False, [logging.NullHandler()]
     return great_expectations
 
 
@@ -253,14 +248,22 @@ def _validate(
     """Evaluate the suite in a context of its own that lives in memory and dies with this call."""
     gx = _great_expectations()
     suite = _build_suite(rules, limits)
+    from great_expectations.data_context.types.base import (
+        DataContextConfig,
+        InMemoryStoreBackendDefaults,
+        ProgressBarsConfig,
+    )
     from great_expectations.data_context.types.resource_identifiers import (
         ExpectationSuiteIdentifier,
         ValidationResultIdentifier,
     )
 
-    context = gx.get_context(mode="ephemeral")
-    context.variables.analytics_enabled = False
-    context.variables.progress_bars = {"globally": False, "metric_calculations": False}
+    config = DataContextConfig(  # left to its defaults, it makes a folder in /tmp and draws progress bars
+        store_backend_defaults=InMemoryStoreBackendDefaults(),
+        progress_bars=ProgressBarsConfig(globally=False, metric_calculations=False),
+        analytics_enabled=False,
+    )
+    context = gx.get_context(mode="ephemeral", project_config=config)
     asset = context.data_sources.add_pandas("syncline").add_dataframe_asset(job_id)
     definition = gx.ValidationDefinition(
         name=suite.name,
@@ -299,28 +302,19 @@ def _refuse_blindness(result: ExpectationSuiteValidationResult, *, expected: int
 def _exceptions(outcome: ExpectationValidationResult) -> list[str]:
     """Messages of what was raised: reported flat by expectations, per metric where a metric failed."""
     info = outcome.exception_info or {}
-    each = (
-        [info]
-        if "raised_exception" in info
-        else [found for found in info.values() if isinstance(found, dict)]
-    )
-    return [
-        str(found.get("exception_message"))[:MESSAGE_LENGTH_MAX]
-        for found in each
-        if found["raised_exception"]
-    ]
+    found = [info] if "raised_exception" in info else [each for each in info.values() if isinstance(each, dict)]
+    return [str(each["exception_message"])[:MESSAGE_LENGTH_MAX] for each in found if each["raised_exception"]]
 
 
 def _compact(result: ExpectationSuiteValidationResult) -> dict[str, Any]:
-    told = result.to_json_dict()
+    told: dict[str, Any] = result.to_json_dict()  # type: ignore[no-untyped-call]
     return {
         "suite": told["suite_name"],
         "great_expectations_version": told["meta"]["great_expectations_version"],
         "run_time": told["meta"]["run_id"]["run_time"],
         "statistics": told["statistics"],
         "results": [
-            _compact_outcome(outcome, tells)
-            for outcome, tells in zip(result.results, told["results"], strict=True)
+            _compact_outcome(outcome, tells) for outcome, tells in zip(result.results, told["results"], strict=True)
         ],
     }
 
@@ -382,8 +376,9 @@ def _build_docs(found: _Found, docs_dir: Path) -> str:
     context.suites.add_or_update(gx.ExpectationSuite(**found.rules))
     context.validation_results_store.set(found.key, found.result)
     _forget_oldest(context, docs_dir)
-    context.build_data_docs(resource_identifiers=[found.key, found.key.expectation_suite_identifier])
-    page = "/".join(("validations", *found.key.to_tuple())) + ".html"
+    wanted: list[Any] = [found.key, found.key.expectation_suite_identifier]
+    context.build_data_docs(resource_identifiers=wanted)
+    page = _path("validations", found.key, ".html")
     # Its renderers log their errors and carry on: believe the files, not the call.
     if not (docs_dir / page).is_file():
         raise RuntimeError("Great Expectations wrote no page for this result")
@@ -393,7 +388,7 @@ def _build_docs(found: _Found, docs_dir: Path) -> str:
 
 
 def _docs_context(docs_dir: Path) -> EphemeralDataContext:
-    """A context whose stores are files, so that the site knows the results of earlier batches and other jobs."""
+    """A context whose stores are files: the site then knows earlier batches and other jobs."""
     gx = _great_expectations()
     from great_expectations.data_context.types.base import DataContextConfig
 
@@ -432,26 +427,24 @@ def _docs_context(docs_dir: Path) -> EphemeralDataContext:
 
 
 def _forget_oldest(context: EphemeralDataContext, docs_dir: Path) -> None:
-    """Keep the newest results in the site; their pages go with them when the index is built."""
-    store = context.validation_results_store
-    keys = sorted(store.list_keys(), key=lambda key: key.run_id.run_time, reverse=True)
+    """Keep the newest results in the site; what the index does not find is no longer linked."""
+    keys: list[Any] = context.validation_results_store.list_keys()
+    keys.sort(key=lambda key: key.run_id.run_time, reverse=True)
     for old in keys[DOCS_RESULTS_MAX:]:
-        store.remove_key(old)
-        for root, suffix in (
-            (docs_dir / ".results" / "validations", ".json"),
-            (docs_dir / "validations", ".html"),
-        ):
-            _remove_with_empty_folders(
-                root, root.joinpath(*old.to_tuple()).with_name(f"{old.batch_identifier}{suffix}")
-            )
+        _remove(docs_dir, _path("validations", old, ".html"))
+        _remove(docs_dir / ".results", _path("validations", old, ".json"))
 
 
-def _remove_with_empty_folders(root: Path, file: Path) -> None:
-    file.unlink(missing_ok=True)
+def _path(section: str, key: Any, suffix: str) -> str:
+    return "/".join((section, *key.to_tuple())) + suffix
+
+
+def _remove(root: Path, name: str) -> None:
+    """Remove a file and the folders that it leaves empty."""
+    (root / name).unlink(missing_ok=True)
     with suppress(OSError):  # the first folder that is not empty ends it
-        for folder in file.relative_to(root).parents:
-            if folder != Path("."):
-                (root / folder).rmdir()
+        for folder in Path(name).parents[:-1]:
+            (root / folder).rmdir()
 
 
 @contextmanager

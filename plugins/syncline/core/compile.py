@@ -47,7 +47,7 @@ class CompiledMapping:
         typed: list[Composable] = [
             sql.SQL("{} {}").format(sql.Identifier(name), kind.sql) for name, kind in self.columns.items()
         ]
-        typed += [sql.SQL("{} " + kind).format(sql.Identifier(name)) for name, kind in TRAILER.items()]  # noqa: S608
+        typed += [sql.SQL("{} " + kind).format(sql.Identifier(name)) for name, kind in TRAILER.items()]
         return sql.SQL(", ").join(typed)
 
 

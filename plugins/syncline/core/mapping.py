@@ -141,9 +141,7 @@ class Mapping(Frozen):
     version: Version
     description: Text = ""
     source: dict[Name, TypeName] = Field(min_length=1)
-    fields: Annotated[
-        dict[Name, FieldMap], Field(min_length=1), BeforeValidator(lambda v: v if v is not None else {})
-    ]
+    fields: Annotated[dict[Name, FieldMap], Field(min_length=1), BeforeValidator(lambda v: v if v is not None else {})]
 
     @cached_property
     def lookups(self) -> dict[str, Lookup]:

@@ -26,7 +26,6 @@ class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mis
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  # as PyYAML declares it
 
 
-
 TRUTH = {"true": True, "false": False}
 NOTHING = {"null", "~", ""}
 INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
@@ -222,7 +221,5 @@ class _Builder:
         if DECIMAL.fullmatch(text):
             return float(text)
         if AMBIGUOUS.fullmatch(text):
-            self.document.mistake(
-                where, "M06", f"`{text}` can be read in two ways", f'quote this value: "{text}"'
-            )
+            self.document.mistake(where, "M06", f"`{text}` can be read in two ways", f'quote this value: "{text}"')
         return text

@@ -109,4 +109,3 @@ def lit(value: object) -> Composable:
 def template(text: str, **parts: Composable) -> Composable:
     """`sql.SQL(text).format(**parts)` for the fixed texts of this package."""
     return sql.SQL(text).format(**parts)
-

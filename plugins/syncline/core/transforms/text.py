@@ -137,9 +137,7 @@ class Encode(Transform):
         for letter, spelling in LATIN.items():
             if len(spelling) > 1:
                 spelt = template("replace({v}, {a}, {b})", v=spelt, a=lit(letter), b=lit(spelling))
-        spelt = template(
-            "translate({v}, {a}, {b})", v=spelt, a=lit("".join(single)), b=lit("".join(single.values()))
-        )
+        spelt = template("translate({v}, {a}, {b})", v=spelt, a=lit("".join(single)), b=lit("".join(single.values())))
         return template(r"regexp_replace(normalize({v}, NFKD), '[\u0300-\u036f]', '', 'g')", v=spelt)
 
 

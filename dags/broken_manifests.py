@@ -1,0 +1,22 @@
+"""Shows manifests with mistakes as an import error of their own in Airflow, and holds no DAG.
+
+Airflow keeps one import error per file and hides every DAG of a file that has one. So the mistakes are told from this
+file, and the healthy DAGs of sync_jobs.py stay (docs/decisions/0005-dags-from-manifests.md).
+"""
+
+import os
+from pathlib import Path
+
+from airflow.sdk import get_parsing_context
+
+from syncline.core.errors import ManifestInvalid
+from syncline.core.manifest import job_ids
+from syncline.orchestration.dag_factory import build_or_explain
+
+HOME = Path(os.environ.get("SYNCLINE_HOME") or Path(__file__).resolve().parents[1])
+
+if get_parsing_context().dag_id is None:
+    tried = [build_or_explain(HOME, job_id) for job_id in job_ids(HOME)]
+    reports = [str(outcome) for outcome in tried if isinstance(outcome, ManifestInvalid)]
+    if reports:
+        raise ManifestInvalid("\n".join(reports))

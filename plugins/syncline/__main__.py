@@ -1,0 +1,241 @@
+"""The `syncline` command: check, explain, preview, run and watch jobs from a shell, without Airflow.
+
+Exit codes: 0 all is well, 1 mistakes in files or a batch that is not `matched`, 2 wrong usage, 3 the place is not fit.
+Only words for people are decided here; what is done stands in `steps`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from syncline.core.checking import check_project
+from syncline.core.errors import EnvironmentFailure, SynclineError, TransientError
+from syncline.core.findings import Finding
+from syncline.core.manifest import SyncJob, job_ids, load_job
+from syncline.core.values import Mode, RunRequest
+from syncline.steps import project
+
+app = typer.Typer(
+    help=__doc__.splitlines()[0], no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
+out = Console(soft_wrap=True)
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="The manifest's file stem, e.g. mdm__payroll__worker")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other programs")]
+
+
+@app.command()
+def check(
+    path: Annotated[Path | None, typer.Argument(help="Project root or one YAML file; all files without it")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Report every mistake of all manifests and mappings at once; exit code 1 if there is any."""
+    root, only = _root_and_file(path)
+    jobs, findings = check_project(root)
+    findings = [finding for finding in findings if only is None or finding.path == only]
+    if as_json:
+        print(json.dumps({"jobs": len(jobs), "findings": [finding.as_dict() for finding in findings]}, indent=2))
+    else:
+        _print_findings(findings, len(jobs))
+    raise typer.Exit(1 if findings else 0)
+
+
+@app.command()
+def explain(job_id: JobId) -> None:
+    """Print the DAG that a manifest becomes and the SELECT that its mapping becomes."""
+    from syncline.steps import looking
+
+    job = _job(job_id)
+    out.print(_dag_plan(job), highlight=False)
+    print(looking.explain_sql(job))
+
+
+@app.command()
+def preview(
+    job_id: JobId,
+    limit: Annotated[int, typer.Option(help="Rows to map")] = 20,
+    unmask: Annotated[bool, typer.Option("--unmask", help="Show personal data")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show source row, target row and errors side by side, mapped by the source's own engine."""
+    from syncline.steps import looking
+
+    rows = looking.preview(_job(job_id), limit=limit, unmask=unmask)
+    if as_json:
+        print(json.dumps([row.__dict__ for row in rows], ensure_ascii=False, indent=2))
+        return
+    for number, row in enumerate(rows, start=1):
+        out.print(_side_by_side(number, row))
+
+
+@app.command()
+def run(
+    job_id: JobId,
+    mode: Annotated[Mode | None, typer.Option(help="What to read; the job decides without it")] = None,
+    tenant: Annotated[list[str] | None, typer.Option(help="Only this tenant; may be repeated")] = None,
+    window_from: Annotated[datetime | None, typer.Option(help="Mode window: begin, UTC")] = None,
+    window_to: Annotated[datetime | None, typer.Option(help="Mode window: end, UTC, not included")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would change, write nothing")] = False,
+    reason: Annotated[str, typer.Option(help="Why; kept in the ledger")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Run a whole batch here: open, extract and map, load, reconcile, publish."""
+    from syncline.steps import run_line
+
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    request = RunRequest(
+        run_key=f"shell__{datetime.now(UTC):%Y%m%dT%H%M%S}__{uuid.uuid4().hex[:8]}",
+        mode=mode,
+        tenants=tuple(tenant) if tenant else None,
+        dry_run=dry_run,
+        reason=reason,
+        window=_window(window_from, window_to),
+    )
+    summary = run_line(_job(job_id), request).as_dict()
+    print(json.dumps(summary, indent=None if as_json else 2))
+
+
+@app.command()
+def status(
+    job_id: Annotated[str | None, typer.Argument(metavar="[JOB]", help="One job; all without it")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Per job the last batch, its counts and verdict, the watermark and how fresh the copy is."""
+    from syncline.steps import looking
+
+    rows = looking.status(job_id)
+    if as_json:
+        print(json.dumps(rows, default=_jsonable, indent=2))
+        return
+    out.print(_status_table(rows))
+
+
+@app.command("install-ledger")
+def install_ledger() -> None:
+    """Create or update schema `ledger` at connection `ledger`; safe to repeat."""
+    from syncline.adapters import ledger
+
+    files = ledger.install(project.root() / "include" / "ledger")
+    print(f"ledger is up to date: {', '.join(files)}")
+
+
+@app.command("deliver-alerts")
+def deliver_alerts() -> None:
+    """Offer queued alerts to the channel again, after it was down."""
+    from syncline.steps import alerting
+
+    print(f"delivered {alerting.deliver_pending()} alerts")
+
+
+def main() -> None:
+    """Run the command; a failure that has a name is one sentence, not a traceback."""
+    try:
+        app()
+    except SynclineError as error:
+        print(f"syncline: {error}", file=sys.stderr)
+        sys.exit(3 if isinstance(error, EnvironmentFailure | TransientError) else 1)
+
+
+def _root_and_file(path: Path | None) -> tuple[Path, str | None]:
+    """A YAML file means its project, and only its own findings."""
+    if path is None:
+        return project.root(), None
+    path = path.resolve()
+    if path.is_file():
+        root = path.parent.parent.parent
+        return root, path.relative_to(root).as_posix()
+    if not path.exists():
+        raise typer.BadParameter(f"{path} does not exist")
+    return path, None
+
+
+def _job(job_id: str) -> SyncJob:
+    known = job_ids(project.root())
+    if job_id not in known:
+        raise typer.BadParameter(f"there is no job '{job_id}'; one of: {', '.join(known) or 'none'}")
+    return load_job(project.root(), job_id)
+
+
+def _print_findings(findings: list[Finding], jobs: int) -> None:
+    for finding in findings:
+        print(finding)
+    files = len({finding.path for finding in findings})
+    said = f"{len(findings)} mistakes in {files} files" if findings else "no mistakes"
+    print(f"{jobs} jobs are valid, {said}", file=sys.stderr)
+
+
+def _dag_plan(job: SyncJob) -> str:
+    manifest = job.manifest
+    limit = manifest.reconcile.mismatch_ratio_max
+    return "\n".join(
+        [
+            f"-- DAG sync__{job.id}: {manifest.description}",
+            f"-- schedule {manifest.schedule.cron} ({manifest.schedule.timezone}), owner {manifest.owner.team}",
+            f"-- open             takes the job's lock and the window; default mode {job.default_mode}",
+            f"-- extract_and_map  {job.source.connection}: {job.source.table}, pool source_{job.source.connection}",
+            f"-- load             {job.target.connection}: {job.target.table}, {job.target.write} by"
+            f" {', '.join(job.target.key)}, pool target_{job.target.connection}",
+            f"-- reconcile        SYNC-005: at most {limit:.3%} of rows may differ, in total and per tenant",
+            f"-- publish          moves the watermark, updates asset sync://{job.id}",
+        ]
+    )
+
+
+def _side_by_side(number: int, row: Any) -> Table:
+    verdict = ", ".join(row.errors) if row.errors else "no errors"
+    table = Table(title=f"row {number}: {verdict}", title_justify="left", title_style="red" if row.errors else "green")
+    for name in ("source column", "source value", "target column", "target value"):
+        table.add_column(name)
+    pairs = [*row.source.items()], [*row.target.items()]
+    for n in range(max(map(len, pairs))):
+        cells = [str(cell) for side in pairs for cell in (side[n] if n < len(side) else ("", ""))]
+        table.add_row(*cells)
+    return table
+
+
+STATUS_COLUMNS = (
+    ("job", "job_id"), ("batch", "batch_id"), ("mode", "mode"), ("state", "state"), ("extracted", "extracted_rows"),
+    ("rejected", "rejected_rows"), ("inserted", "inserted_rows"), ("updated", "updated_rows"),
+    ("deleted", "deleted_rows"), ("unchanged", "unchanged_rows"), ("superseded", "superseded_rows"),
+    ("tenants", "tenants"), ("verdict", "verdict"), ("fresh as of", "fresh_as_of"), ("freshness", "freshness_state"),
+)  # fmt: skip
+
+
+def _status_table(rows: list[dict[str, Any]]) -> Table:
+    table = Table()
+    for title, _ in STATUS_COLUMNS:
+        table.add_column(title)
+    for row in rows:
+        table.add_row(*(_cell(row[name]) for _, name in STATUS_COLUMNS))
+    return table
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}Z"
+    return "" if value is None else str(value)
+
+
+def _jsonable(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _window(begin: datetime | None, end: datetime | None) -> tuple[datetime, datetime] | None:
+    if begin is None and end is None:
+        return None
+    if begin is None or end is None or begin >= end:
+        raise typer.BadParameter("--window-from and --window-to go together, and from is before to")
+    return begin.replace(tzinfo=UTC), end.replace(tzinfo=UTC)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""Carry an alert to the people who are on call (control SYNC-007), or say plainly that it did not arrive.
+
+Where SYNCLINE_ALERT_WEBHOOK names a URL, an alert is one POST of JSON to it; the receiver routes it by
+`severity` and `oncall`. Where none is configured it is one line in `var/alerts.jsonl` and one in the log, so
+that a machine without a paging service still keeps them all.
+
+An alert that cannot be delivered must not hide the failure that it reports, so nothing here raises for a
+sink that is down: it returns False, the ledger keeps the alert pending, and the next one tries again. The
+ledger is the caller's business; this module knows no database.
+
+    SYNCLINE_ALERT_WEBHOOK   http or https URL; set by the operator, never by a manifest
+    SYNCLINE_ALERT_TOKEN     optional: sent as `Authorization: Bearer ...`
+
+A URL may itself be a secret, so logs name its host at most. Summaries carry ids and counts, never values.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from enum import Enum, auto
+from pathlib import Path
+from typing import Literal, Protocol, TypeAlias
+from urllib.parse import urlsplit
+
+import requests
+from requests.auth import AuthBase
+
+TIMEOUT_S = 5.0  # a task's failure callback waits for it
+SUMMARY_LENGTH_MAX = 1_000
+JOURNAL = Path(__file__).resolve().parents[3] / "var" / "alerts.jsonl"  # below the checkout, like all we write
+
+# The receiver's word about this one alert; anything else that is no success is about the sink.
+REFUSED_STATUS = frozenset({400, 413, 415, 422})
+
+Severity: TypeAlias = Literal["page", "ticket", "log"]
+LEVELS: dict[Severity, int] = {"page": logging.ERROR, "ticket": logging.WARNING, "log": logging.INFO}
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One thing that a person should know. `summary` is a sentence of ids and counts that says what to do."""
+
+    job_id: str
+    batch_id: int | None
+    control: str
+    severity: Severity
+    oncall: str
+    summary: str
+
+
+class Outcome(Enum):
+    """What became of one attempt: a sink that is down will refuse the next alert too, a refusal will not."""
+
+    DELIVERED = auto()
+    REFUSED = auto()
+    SINK_DOWN = auto()
+
+
+class Sink(Protocol):
+    """Somewhere an alert can go. Reports what happened, never raises."""
+
+    def send(self, alert: Alert) -> Outcome: ...
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """A paging service's door. Redirects are not followed: nobody named the host they lead to."""
+
+    url: str = field(repr=False)
+    token: str | None = field(default=None, repr=False)
+
+    def send(self, alert: Alert) -> Outcome:
+        if fault := self._misconfigured():
+            log.error("alert not delivered because=%s %s", fault, _line(alert))
+            return Outcome.SINK_DOWN
+        try:
+            with requests.post(
+                self.url,
+                json=_payload(alert),
+                auth=_Bearer(self.token),
+                timeout=TIMEOUT_S,
+                allow_redirects=False,
+                stream=True,  # the answer's body is of no interest, however long
+            ) as response:
+                status = response.status_code
+        except (requests.RequestException, OSError, ValueError) as error:
+            return self._told(alert, Outcome.SINK_DOWN, type(error).__name__)  # its text quotes the URL
+        if 200 <= status < 300:
+            return Outcome.DELIVERED
+        outcome = Outcome.REFUSED if status in REFUSED_STATUS else Outcome.SINK_DOWN
+        return self._told(alert, outcome, f"HTTP {status}")
+
+    def _misconfigured(self) -> str | None:
+        try:
+            parts = urlsplit(self.url)
+            is_web = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            is_web = False
+        if not is_web:
+            return "SYNCLINE_ALERT_WEBHOOK is not an http or https URL"
+        if self.token and not (self.token.isascii() and self.token.isprintable()):
+            return "SYNCLINE_ALERT_TOKEN holds characters that no header can carry"
+        return None
+
+    def _told(self, alert: Alert, outcome: Outcome, because: str) -> Outcome:
+        host, word = urlsplit(self.url).hostname, outcome.name.lower()
+        log.warning("alert not delivered sink=%s outcome=%s because=%s %s", host, word, because, _line(alert))
+        return outcome
+
+
+@dataclass(frozen=True)
+class Journal:
+    """A file with one alert per line, and the log: for a machine without a paging service."""
+
+    path: Path
+
+    def send(self, alert: Alert) -> Outcome:
+        line = json.dumps({"at": datetime.now(UTC).isoformat(timespec="seconds"), **_payload(alert)}) + "\n"
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            _append(self.path, line.encode("ascii"))
+        except OSError as error:
+            log.error("alert not kept sink=journal because=%s %s", type(error).__name__, _line(alert))
+            return Outcome.SINK_DOWN
+        log.log(LEVELS.get(alert.severity, logging.ERROR), "alert %s", _line(alert))
+        return Outcome.DELIVERED
+
+
+class _Bearer(AuthBase):
+    """Sets the token itself: left to requests, a .netrc entry for the host would take its place."""
+
+    def __init__(self, token: str | None) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._token:
+            request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+def sink_from_environment() -> Sink:
+    """The webhook where one is configured, the journal where none is."""
+    url = os.environ.get("SYNCLINE_ALERT_WEBHOOK", "").strip()
+    if not url:
+        return Journal(JOURNAL)
+    return Webhook(url, os.environ.get("SYNCLINE_ALERT_TOKEN", "").strip() or None)
+
+
+def deliver(alert: Alert, sink: Sink | None = None) -> bool:
+    """Try once to bring one alert to the sink; False means it is still owed. Waits 5 s for an answer."""
+    return (sink or sink_from_environment()).send(alert) is Outcome.DELIVERED
+
+
+def deliver_pending(pending: Iterable[tuple[int, Alert]], sink: Sink | None = None) -> list[int]:
+    """Try to bring all alerts that are still owed, in the order given.
+
+    An alert that the receiver refuses stays owed and the next one is tried; after the first sign that the
+    sink itself is down nothing more is tried: a hundred alerts must not wait for a hundred timeouts.
+
+    Returns:
+        The ids of the alerts that arrived.
+    """
+    sink = sink or sink_from_environment()
+    delivered = []
+    for alert_id, alert in pending:
+        outcome = sink.send(alert)
+        if outcome is Outcome.SINK_DOWN:
+            break
+        if outcome is Outcome.DELIVERED:
+            delivered.append(alert_id)
+    return delivered
+
+
+def _payload(alert: Alert) -> dict[str, object]:
+    return {**asdict(alert), "summary": alert.summary[:SUMMARY_LENGTH_MAX]}
+
+
+def _line(alert: Alert) -> str:
+    """The alert on one line, with nothing in it that would break the line or drive a terminal."""
+    line = " ".join(f"{name}={value}" for name, value in _payload(alert).items())
+    return "".join(letter if letter.isprintable() else "?" for letter in line)
+
+
+def _append(path: Path, line: bytes) -> None:
+    """One write to a file opened for appending: lines of several processes do not run into each other."""
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        if os.write(handle, line) != len(line):
+            raise OSError("the disk took only part of the line")
+    finally:
+        os.close(handle)

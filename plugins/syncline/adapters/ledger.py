@@ -1,0 +1,520 @@
+"""The ledger: the only writer of schema `ledger` (include/ledger/).
+
+Every change of state is one transaction that checks the writer's epoch first, so an attempt that was overtaken
+cannot write here either, and leaves an entry in the audit trail. Readers get values of core, never rows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, cast
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from syncline.adapters import connections
+from syncline.adapters.alerts import Alert
+from syncline.adapters.failures import telling
+from syncline.adapters.target import DeadKey, Letter
+from syncline.adapters.vault import Vault
+from syncline.core.errors import Fenced, TerminalError
+from syncline.core.manifest import SyncJob
+from syncline.core.values import (
+    Balance,
+    Batch,
+    BatchSummary,
+    Counts,
+    CutOff,
+    Mode,
+    RunRequest,
+    State,
+    TenantCheck,
+    Verdict,
+    Watermark,
+)
+
+CONNECTION = "ledger"
+INSTALL_LOCK = 7_205_759  # any number; two installers must not interleave
+COUNTS = tuple(item.name for item in fields(Counts))
+
+
+class Ledger:
+    """A session on the ledger. Made by `opened`."""
+
+    def __init__(self, session: psycopg.Connection[dict[str, Any]]) -> None:
+        self._session = session
+
+    # -- a batch's life -----------------------------------------------------------------------------------
+
+    def open_batch(self, job: SyncJob, request: RunRequest) -> Batch:
+        """Take the job's lock and a new epoch, and fix what the batch must read.
+
+        The same run asking again gets its unfinished batch back; a batch of another run that was left unfinished
+        is abandoned: its window is still owed, and this batch reads it, because the watermark has not moved.
+        """
+        mode = _mode(job, request)
+        with self._doing(job.id, "opening a batch"):
+            self._register(job)
+            held = self._one("select batch_id from ledger.job where job_id = %s for update", job.id)
+            earlier = self._one(
+                "select batch_id, state, mode, lower_snapshot is not null as has_lower from ledger.batch"
+                " where job_id = %s and run_key = %s order by batch_id desc limit 1",
+                job.id, request.run_key,
+            )  # fmt: skip
+            if earlier is not None and not State(earlier["state"]).is_final:
+                self._take(job.id, earlier["batch_id"])
+                return self.batch(earlier["batch_id"])
+            if held is not None and held["batch_id"] is not None:
+                self._abandon(job.id, held["batch_id"])
+            batch_id = self._insert_batch(job, request, mode, again=earlier["batch_id"] if earlier else None)
+            self._take(job.id, batch_id)
+            self._audit(job.id, batch_id, "batch_opened", {"mode": mode, "run_key": request.run_key})
+            return self.batch(batch_id)
+
+    @contextmanager
+    def attempt(self, job: SyncJob, batch_id: int, step: str) -> Iterator[Batch]:
+        """One try of one step, under an epoch of its own: an older try of the same step is fenced from here on."""
+        with self._doing(job.id, f"starting {step}"):
+            row = self._one("select batch_id from ledger.job where job_id = %s for update", job.id)
+            batch = self.batch(batch_id)
+            if batch.state is State.ABANDONED or row is None or row["batch_id"] not in (batch_id, None):
+                raise Fenced(job.id, batch_id, batch.epoch)
+            if batch.manifest_hash != job.manifest_hash and not batch.state.is_final:
+                raise TerminalError(
+                    f"{job.id}: the manifest or mapping changed after batch {batch_id} was opened. Nothing was "
+                    f"written. Run the job again: the new batch reads the same window with the new files."
+                )
+            self._take(job.id, batch_id)
+            started = self._one(
+                "insert into ledger.attempt (batch_id, step, epoch)"
+                " select batch_id, %s, epoch from ledger.batch where batch_id = %s returning attempt_id",
+                step, batch_id,
+            )  # fmt: skip
+        attempt_id = started["attempt_id"] if started else 0
+        try:
+            yield self.batch(batch_id)
+        except BaseException as error:
+            self._end_attempt(attempt_id, "failed", error)
+            raise
+        self._end_attempt(attempt_id, "done", None)
+
+    def extracted(
+        self,
+        batch: Batch,
+        cut_off: CutOff,
+        balance: Balance,
+        source_rows: Mapping[str, int],
+        letters: Iterable[list[Letter]],
+    ) -> None:
+        """Record what was read, what was rejected and up to which point, all or nothing."""
+        with self._changing(batch, "extracted"):
+            for portion in letters:
+                self._bury(batch, portion)
+            self._session.execute(
+                "update ledger.batch set state = 'extracted', extracted_at = clock_timestamp(), upper_snapshot = %s,"
+                " upper_cursor = %s, source_as_of = %s, source_max_at = %s where batch_id = %s",
+                [cut_off.snapshot, cut_off.cursor_floor, cut_off.source_as_of, cut_off.source_max_at, batch.batch_id],
+            )
+            self._session.execute("delete from ledger.tenant_count where batch_id = %s", [batch.batch_id])
+            self._put_counts(batch, balance)
+            self._session.cursor().executemany(
+                "insert into ledger.tenant_count (batch_id, tenant_id, source_rows) values (%s, %s, %s)"
+                " on conflict (batch_id, tenant_id) do update set source_rows = excluded.source_rows",
+                [(batch.batch_id, tenant, rows) for tenant, rows in source_rows.items()],
+            )
+
+    def loaded(self, batch: Batch, balance: Balance) -> None:
+        """Record the outcomes; a dry run ends here."""
+        state = State.DRY_RUN if batch.is_dry_run else State.LOADED
+        with self._changing(batch, state.value):
+            self._session.execute(
+                "update ledger.batch set state = %s, loaded_at = clock_timestamp() where batch_id = %s",
+                [state, batch.batch_id],
+            )
+            self._put_counts(batch, balance)
+            if batch.is_dry_run:
+                self._release(batch)
+
+    def reconciled(
+        self, batch: Batch, checks: Iterable[TenantCheck], verdict: Verdict, ratio: float, ratio_max: float,
+        evidence: Mapping[str, Any],
+    ) -> None:  # fmt: skip
+        """Record the judgement of SYNC-005 and its evidence."""
+        with self._changing(batch, "reconciled"):
+            self._session.cursor().executemany(
+                "insert into ledger.tenant_count (batch_id, tenant_id, source_rows, excused_rows, target_rows)"
+                " values (%s, %s, %s, %s, %s) on conflict (batch_id, tenant_id) do update set source_rows ="
+                " excluded.source_rows, excused_rows = excluded.excused_rows, target_rows = excluded.target_rows",
+                [(batch.batch_id, c.tenant_id, c.source_rows, c.excused_rows, c.target_rows) for c in checks],
+            )
+            self._session.execute(
+                "insert into ledger.result (batch_id, control, verdict, mismatch_ratio, mismatch_ratio_max, evidence)"
+                " values (%s, 'SYNC-005', %s, %s, %s, %s)",
+                [batch.batch_id, verdict, ratio, ratio_max, Jsonb(dict(evidence))],
+            )
+            self._session.execute(
+                "update ledger.batch set state = 'reconciled', verdict = %s, reconciled_at = clock_timestamp()"
+                " where batch_id = %s",
+                [verdict, batch.batch_id],
+            )
+
+    def held(self, batch: Batch, because: str, alert: Alert) -> None:
+        """Close the batch unpublished and queue the alert in the same transaction: neither without the other."""
+        with self._changing(batch, "held", because=because):
+            self._session.execute(
+                "update ledger.batch set state = 'held', held_because = %s where batch_id = %s",
+                [because, batch.batch_id],
+            )
+            self._queue(alert)
+            self._release(batch)
+
+    def published(self, batch: Batch) -> None:
+        """Open the gate: the batch, and what earlier unpublished batches of its window left, may be seen.
+
+        The watermark moves here and nowhere else, never backwards (law 3).
+        """
+        with self._changing(batch, "published"):
+            self._session.execute(
+                "update ledger.batch set state = 'published', published_at = clock_timestamp(), published_by = batch_id"
+                " where batch_id = %s",
+                [batch.batch_id],
+            )
+            if batch.moves_watermark:
+                self._session.execute(
+                    "update ledger.batch set published_by = %s"
+                    " where job_id = %s and batch_id < %s and published_by is null",
+                    [batch.batch_id, batch.job_id, batch.batch_id],
+                )
+                self._move_watermark(batch)
+            self._release(batch)
+
+    # -- dead letters and alerts --------------------------------------------------------------------------
+
+    def waiting_keys(self, job_id: str) -> Iterator[DeadKey]:
+        """Target keys of all rows of a job that wait in dead letters."""
+        with self._doing(job_id, "reading dead letters"), self._session.cursor(name="waiting") as cursor:
+            cursor.execute(
+                "select dead_letter_id, tenant_id, target_key from ledger.dead_letter"
+                " where job_id = %s and state = 'open'",
+                [job_id],
+            )
+            for row in cursor:
+                key = tuple(row["target_key"]) if row["target_key"] is not None else None
+                yield DeadKey(row["dead_letter_id"], row["tenant_id"], key)
+
+    def settle_letters(self, batch: Batch, letter_ids: list[int]) -> None:
+        """Close letters whose row came through clean in this batch."""
+        with self._doing(batch.job_id, "settling dead letters"):
+            self._session.execute(
+                "update ledger.dead_letter set state = 'resolved', settled_by = %s, settled_at = clock_timestamp()"
+                " where dead_letter_id = any(%s) and state = 'open'",
+                [batch.batch_id, letter_ids],
+            )
+
+    def close_unseen_letters(self, batch: Batch) -> None:
+        """A batch that read the whole source rejects anew what is still bad: older letters have lost their row."""
+        with self._doing(batch.job_id, "closing dead letters of vanished rows"):
+            self._session.execute(
+                "update ledger.dead_letter set state = 'superseded', settled_by = %s, settled_at = clock_timestamp()"
+                " where job_id = %s and state = 'open' and batch_id < %s",
+                [batch.batch_id, batch.job_id, batch.batch_id],
+            )
+
+    def queue_alert(self, alert: Alert) -> None:
+        with self._doing(alert.job_id, "queueing an alert"):
+            self._queue(alert)
+
+    def pending_alerts(self) -> list[tuple[int, Alert]]:
+        """Alerts that no channel has taken yet, oldest first."""
+        rows = self._all(
+            "select alert_id, job_id, batch_id, control, severity, oncall, summary from ledger.alert"
+            " where delivered_at is null order by alert_id limit 1000"
+        )
+        return [(row.pop("alert_id"), Alert(**row)) for row in rows]
+
+    def alerts_tried(self, tried: Iterable[int], delivered: Iterable[int]) -> None:
+        """Record which alerts were offered to a channel and which it took."""
+        with self._doing("alerts", "recording deliveries"):
+            self._session.execute(
+                "update ledger.alert set delivery_attempts = delivery_attempts + 1, delivered_at = case when"
+                " alert_id = any(%s) then clock_timestamp() end where alert_id = any(%s) and delivered_at is null",
+                [list(delivered), list(tried)],
+            )
+
+    # -- reading ------------------------------------------------------------------------------------------
+
+    def batch(self, batch_id: int) -> Batch:
+        """The batch as it stands. Raises TerminalError where there is none."""
+        row = self._one(
+            "select batch.*, lower_snapshot::text as lower_text, upper_snapshot::text as upper_text"
+            " from ledger.batch where batch_id = %s",
+            batch_id,
+        )
+        if row is None:
+            raise TerminalError(f"the ledger has no batch {batch_id}; open one first")
+        return _batch(row)
+
+    def counts(self, batch_id: int) -> Balance:
+        """Counts of a batch per tenant."""
+        rows = self._all("select * from ledger.tenant_count where batch_id = %s", batch_id)
+        return Balance({row["tenant_id"]: Counts(**{name: row[name] for name in COUNTS}) for row in rows})
+
+    def source_rows(self, batch_id: int) -> dict[str, int]:
+        """Tenant -> rows of the whole source as of the batch's cut-off."""
+        rows = self._all(
+            "select tenant_id, source_rows from ledger.tenant_count where batch_id = %s and source_rows is not null",
+            batch_id,
+        )
+        return {row["tenant_id"]: row["source_rows"] for row in rows}
+
+    def known_tenants(self, job_id: str) -> set[str]:
+        """Tenants that the job's last published batch knew: one that vanished at the source is counted too."""
+        rows = self._all(
+            "select distinct tenant_id from ledger.tenant_count where batch_id = (select batch_id"
+            " from ledger.watermark where job_id = %s)",
+            job_id,
+        )
+        return {row["tenant_id"] for row in rows}
+
+    def summary(self, batch_id: int) -> BatchSummary:
+        """What is told about a batch: ids and counts."""
+        batch, balance = self.batch(batch_id), self.counts(batch_id)
+        seen = sum(1 for tenant in balance.tenants if tenant)
+        as_of = batch.upper.source_as_of if batch.upper else None
+        return BatchSummary(batch.job_id, batch_id, batch.mode, batch.state, batch.verdict, balance.total, seen, as_of)
+
+    def last_batches(self, job_id: str | None = None) -> list[dict[str, Any]]:
+        """Per registered job: its last batch with counts, its watermark and open dead letters."""
+        return self._all(LAST_BATCHES, job_id, job_id)
+
+    # -- inside -------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _doing(self, about: str, what: str) -> Iterator[None]:
+        with telling(f"{about}: {what} in the ledger"), self._session.transaction():
+            yield
+
+    @contextmanager
+    def _changing(self, batch: Batch, event: str, **detail: Any) -> Iterator[None]:
+        """One change of a batch's state: only under the newest epoch, and on the record."""
+        with self._doing(batch.job_id, f"recording {event}"):
+            row = self._one("select epoch, batch_id from ledger.job where job_id = %s for update", batch.job_id)
+            if row is None or row["epoch"] != batch.epoch:
+                raise Fenced(batch.job_id, batch.batch_id, batch.epoch)
+            yield
+            self._audit(batch.job_id, batch.batch_id, f"batch_{event}", detail)
+
+    def _register(self, job: SyncJob) -> None:
+        manifest = job.manifest
+        self._session.execute(
+            "insert into ledger.job (job_id, manifest_version, manifest_hash, source_system, target_system,"
+            " criticality, oncall, sla_latency_s_max) values (%s, %s, %s, %s, %s, %s, %s, %s) on conflict (job_id) do update set"
+            " manifest_version = excluded.manifest_version, manifest_hash = excluded.manifest_hash, source_system ="
+            " excluded.source_system, target_system = excluded.target_system, criticality = excluded.criticality,"
+            " oncall = excluded.oncall, sla_latency_s_max = excluded.sla_latency_s_max",
+            [job.id, manifest.version, job.manifest_hash, job.source.connection, job.target.connection,
+             manifest.criticality, manifest.owner.oncall, manifest.sla.latency_p99_s_max],
+        )  # fmt: skip
+
+    def _insert_batch(self, job: SyncJob, request: RunRequest, mode: Mode, *, again: int | None) -> int:
+        """A new batch from the watermark on; a finished run that is run again reads its own window again."""
+        begin, end = request.window if mode is Mode.WINDOW and request.window else (None, None)
+        row = self._one(
+            "insert into ledger.batch (job_id, run_key, mode, is_dry_run, tenants, reason, epoch, manifest_version,"
+            " manifest_hash, window_from, window_to, lower_snapshot, lower_cursor)"
+            " select %s, %s, %s, %s, %s, %s, 0, %s, %s, %s, %s, low.snapshot, low.floor"
+            " from (select 1) as one left join lateral ("
+            "   select lower_snapshot as snapshot, lower_cursor as floor, 1 as turn from ledger.batch"
+            "   where batch_id = %s and mode = 'incremental' and state = 'published'"
+            "   union all select snapshot, cursor_floor, 2 from ledger.watermark where job_id = %s"
+            "   order by turn limit 1) as low on %s = 'incremental' returning batch_id",
+            job.id, request.run_key, mode, request.dry_run, list(request.tenants) if request.tenants else None,
+            request.reason, job.manifest.version, job.manifest_hash, begin, end, again, job.id, mode,
+        )  # fmt: skip
+        return int(cast("dict[str, Any]", row)["batch_id"])
+
+    def _take(self, job_id: str, batch_id: int) -> None:
+        self._session.execute(
+            "with taken as (update ledger.job set epoch = epoch + 1, batch_id = %s where job_id = %s returning epoch)"
+            " update ledger.batch set epoch = taken.epoch from taken where batch_id = %s",
+            [batch_id, job_id, batch_id],
+        )
+
+    def _abandon(self, job_id: str, batch_id: int) -> None:
+        self._session.execute(
+            "update ledger.batch set state = 'abandoned' where batch_id = %s"
+            " and state in ('open', 'extracted', 'loaded', 'reconciled')",
+            [batch_id],
+        )
+        self._audit(job_id, batch_id, "batch_abandoned", {})
+
+    def _release(self, batch: Batch) -> None:
+        self._session.execute("update ledger.job set batch_id = null where job_id = %s", [batch.job_id])
+
+    def _move_watermark(self, batch: Batch) -> None:
+        self._session.execute(
+            "insert into ledger.watermark (job_id, batch_id, snapshot, cursor_floor, source_as_of)"
+            " select job_id, batch_id, upper_snapshot, upper_cursor, source_as_of from ledger.batch where batch_id = %s"
+            " on conflict (job_id) do update set batch_id = excluded.batch_id, snapshot = excluded.snapshot,"
+            " cursor_floor = excluded.cursor_floor, source_as_of = excluded.source_as_of, moved_at = clock_timestamp()"
+            " where pg_snapshot_xmin(watermark.snapshot) <= pg_snapshot_xmin(excluded.snapshot)",
+            [batch.batch_id],
+        )
+
+    def _put_counts(self, batch: Batch, balance: Balance) -> None:
+        """Counts per tenant, and their sum on the batch: the total is never a number of its own."""
+        names = ", ".join(COUNTS)
+        marks = ", ".join(["%s"] * len(COUNTS))
+        again = ", ".join(f"{name} = excluded.{name}" for name in COUNTS)
+        self._session.cursor().executemany(
+            f"insert into ledger.tenant_count (batch_id, tenant_id, {names}) values (%s, %s, {marks})"  # noqa: S608
+            f" on conflict (batch_id, tenant_id) do update set {again}",
+            [(batch.batch_id, tenant, *asdict(counts).values()) for tenant, counts in balance.tenants.items()],
+        )
+        total = asdict(balance.total)
+        self._session.execute(
+            f"update ledger.batch set {', '.join(f'{name} = %s' for name in COUNTS)} where batch_id = %s",  # noqa: S608
+            [*total.values(), batch.batch_id],
+        )
+
+    def _bury(self, batch: Batch, letters: list[Letter]) -> None:
+        """Keep rejected rows, sealed; an older letter of the same row is superseded."""
+        vault = Vault.from_environment()
+        rows = [_sealed(batch, letter, vault) for letter in letters]
+        self._session.execute(
+            "update ledger.dead_letter set state = 'superseded', settled_by = %s, settled_at = clock_timestamp()"
+            " where job_id = %s and state = 'open' and source_key = any(%s::jsonb[])",
+            [batch.batch_id, batch.job_id, [row[3] for row in rows]],
+        )
+        self._session.cursor().executemany(
+            "insert into ledger.dead_letter (job_id, batch_id, tenant_id, source_key, target_key, errors, payload,"
+            " payload_key_id) values (%s, %s, %s, %s::jsonb, %s::jsonb, %s::jsonb, %s, %s)",
+            rows,
+        )
+
+    def _queue(self, alert: Alert) -> None:
+        self._session.execute(
+            "insert into ledger.alert (job_id, batch_id, control, severity, oncall, summary)"
+            " values (%s, %s, %s, %s, %s, %s)",
+            [alert.job_id, alert.batch_id, alert.control, alert.severity, alert.oncall, alert.summary],
+        )
+        self._audit(alert.job_id, alert.batch_id, "alert_raised", {"control": alert.control})
+
+    def _end_attempt(self, attempt_id: int, outcome: str, error: BaseException | None) -> None:
+        """Best effort where the step itself failed: its own error matters more than this note."""
+        try:
+            self._session.execute(
+                "update ledger.attempt set ended_at = clock_timestamp(), outcome = %s, error_type = %s"
+                " where attempt_id = %s",
+                [outcome, type(error).__name__ if error else None, attempt_id],
+            )
+        except psycopg.Error:
+            if error is None:
+                raise
+
+    def _audit(self, job_id: str, batch_id: int | None, event: str, detail: Mapping[str, Any]) -> None:
+        self._session.execute(
+            "insert into ledger.audit (job_id, batch_id, event, detail) values (%s, %s, %s, %s)",
+            [job_id, batch_id, event, Jsonb(dict(detail))],
+        )
+
+    def _one(self, query: str, *parameters: Any) -> dict[str, Any] | None:
+        return self._session.execute(query.encode(), parameters).fetchone()
+
+    def _all(self, query: str, *parameters: Any) -> list[dict[str, Any]]:
+        with telling("reading the ledger"):
+            return self._session.execute(query.encode(), parameters).fetchall()
+
+
+@contextmanager
+def opened(purpose: str) -> Iterator[Ledger]:
+    """A session on the ledger's connection, for one step or one report."""
+    session = connections.connect(CONNECTION, purpose=f"ledger {purpose}", autocommit=True)
+    with session:
+        session.row_factory = cast(Any, dict_row)
+        yield Ledger(cast("psycopg.Connection[dict[str, Any]]", session))
+
+
+def install(folder: Path) -> list[str]:
+    """Run the numbered files of include/ledger in order, in one transaction; returns their names. Idempotent."""
+    files = sorted(folder.glob("[0-9][0-9][0-9]_*.sql"))
+    with connections.connect(CONNECTION, purpose="ledger install") as session, telling("installing the ledger"):
+        session.execute("select pg_advisory_xact_lock(%s)", [INSTALL_LOCK])
+        for file in files:
+            session.execute(file.read_bytes())
+    return [file.name for file in files]
+
+
+def _mode(job: SyncJob, request: RunRequest) -> Mode:
+    """What to read: asked for, or what the job is made for. Contradictions are told before anything happens."""
+    mode = request.mode or job.default_mode
+    if request.is_backfill and request.window is not None and job.source.cursor is not None:
+        mode = Mode.WINDOW if job.target.write != "replace" else Mode.FULL
+    if mode is not Mode.FULL and job.default_mode is Mode.FULL:
+        why = "it replaces its target" if job.target.write == "replace" else "its source has no cursor"
+        raise TerminalError(f"{job.id}: mode {mode} is not possible: {why}. Nothing was done. Use mode full.")
+    if mode is Mode.WINDOW and request.window is None:
+        raise TerminalError(f"{job.id}: mode window needs a window: from when to when? Nothing was done.")
+    if job.target.write == "replace" and request.tenants:
+        raise TerminalError(f"{job.id}: a replacing job cannot run for some tenants: the others would vanish.")
+    return mode
+
+
+def _batch(row: dict[str, Any]) -> Batch:
+    lower = upper = None
+    if row["lower_text"] is not None:
+        lower = Watermark(0, row["lower_text"], row["lower_cursor"], row["opened_at"])
+    if row["upper_text"] is not None:
+        upper = CutOff(row["upper_text"], row["upper_cursor"], row["source_as_of"], row["source_max_at"])
+    return Batch(
+        batch_id=row["batch_id"],
+        job_id=row["job_id"],
+        run_key=row["run_key"],
+        mode=Mode(row["mode"]),
+        state=State(row["state"]),
+        epoch=row["epoch"],
+        is_dry_run=row["is_dry_run"],
+        tenants=tuple(row["tenants"]) if row["tenants"] is not None else None,
+        reason=row["reason"],
+        window=(row["window_from"], row["window_to"]) if row["window_from"] is not None else None,
+        lower=lower,
+        upper=upper,
+        manifest_hash=row["manifest_hash"],
+        verdict=Verdict(row["verdict"]),
+        held_because=row["held_because"],
+    )
+
+
+def _sealed(batch: Batch, letter: Letter, vault: Vault) -> tuple[Any, ...]:
+    key = json.dumps(letter.source_key, ensure_ascii=False)
+    payload, key_id = vault.seal(letter.payload, tenant_id=letter.tenant_id, job_id=batch.job_id, key=key)
+    errors = [dict(zip(("column", "code"), said.split(":", 1), strict=True)) for said in letter.errors]
+    target_key = json.dumps(letter.target_key, ensure_ascii=False) if letter.target_key is not None else None
+    return (batch.job_id, batch.batch_id, letter.tenant_id, key, target_key, json.dumps(errors), payload, key_id)
+
+
+LAST_BATCHES = """
+select job.job_id, job.criticality, job.source_system, job.target_system, job.sla_latency_s_max,
+       batch.batch_id, batch.mode, batch.state, batch.verdict, batch.held_because, batch.opened_at, batch.published_at,
+       batch.extracted_rows, batch.rejected_rows, batch.staged_rows, batch.inserted_rows, batch.updated_rows,
+       batch.deleted_rows, batch.unchanged_rows, batch.superseded_rows, batch.conflicted_rows,
+       (select count(*) from ledger.tenant_count as c
+         where c.batch_id = batch.batch_id and c.tenant_id <> '' and c.extracted_rows > 0) as tenants,
+       mark.batch_id as published_batch_id, mark.source_as_of as fresh_as_of,
+       extract(epoch from clock_timestamp() - mark.source_as_of)::bigint as age_s,
+       (select count(*) from ledger.dead_letter as d where d.job_id = job.job_id and d.state = 'open')
+           as open_dead_letters,
+       (select count(*) from ledger.alert as a where a.job_id = job.job_id and a.delivered_at is null)
+           as pending_alerts
+from ledger.job
+left join lateral (select * from ledger.batch where batch.job_id = job.job_id order by batch_id desc limit 1) as batch
+    on true
+left join ledger.watermark as mark on mark.job_id = job.job_id
+where %s::text is null or job.job_id = %s
+order by job.job_id
+"""

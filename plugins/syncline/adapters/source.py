@@ -1,0 +1,226 @@
+"""Read a PostgreSQL source under one snapshot: what changed, how much there is, and up to which point.
+
+`updated_at > last maximum` loses rows whose transaction commits late. Here a batch remembers the oldest
+transaction that was still open at its snapshot; the next delta is every row version written by that transaction
+or a later one (`xmin`), so a late commit is always read. That may read a row again that was read before: replay is
+a no-op. The list of open transactions inside a snapshot is not used, because it leaves out subtransactions
+(docs/decisions/0002-the-delta-is-a-superset.md).
+
+The cursor column only narrows the scan by index: no row changed by a transaction that was not finished at the
+snapshot can bear a time before that transaction began. Where that time cannot be known (a prepared transaction, a
+role that may not see others' sessions) the whole table is scanned: slower, never wrong.
+
+Everything here is read-only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+import psycopg
+from psycopg import IsolationLevel, sql
+from psycopg.sql import Composable
+
+from syncline.adapters import connections
+from syncline.adapters.failures import telling
+from syncline.core.errors import SchemaDrift
+from syncline.core.findings import nearest
+from syncline.core.manifest import SyncJob
+from syncline.core.mapping import table_identifier
+from syncline.core.values import NO_TENANT, Batch, CutOff, Mode
+
+# Clocks of writers that set the cursor column themselves may run behind the server's by this much.
+CURSOR_MARGIN_S = 3600
+COPY_BUFFER_BYTES = 256 * 1024  # rows arrive one by one; smaller writes cost a system call each
+XID_RANGE = 2**32
+
+FLOOR = """
+    select case when exists (select from pg_prepared_xacts where database = current_database())
+                  or bool_or(state is null and backend_type = 'client backend')
+                then null
+                else least(min(xact_start), clock_timestamp()) - make_interval(secs => {margin}) end
+    from pg_stat_activity
+    where datname = current_database() and pid <> pg_backend_pid()
+"""
+
+
+@dataclass(frozen=True)
+class SourceCount:
+    """The whole source as of the cut-off: rows per tenant, and the newest cursor value."""
+
+    tenants: dict[str, int]
+    max_at: datetime | None
+
+
+class Source:
+    """One snapshot of a job's source. Made by `reading`; every method sees the same instant."""
+
+    def __init__(self, job: SyncJob, session: psycopg.Connection, floor: datetime | None) -> None:
+        self.job, self._session, self._floor = job, session, floor
+
+    def cut_off(self) -> CutOff:
+        """The instant that this snapshot shows."""
+        row = self._session.execute("select pg_current_snapshot()::text, now()").fetchone()
+        if row is None:
+            raise SchemaDrift(f"{self.job.id}: the source shows no snapshot")
+        return CutOff(snapshot=row[0], cursor_floor=self._floor, source_as_of=row[1])
+
+    def count(self, tenants: tuple[str, ...] | None) -> SourceCount:
+        """Rows that the target should hold, per tenant: filtered, without those flagged deleted."""
+        source = self.job.source
+        tenant = _text(source.tenant) if source.tenant else sql.Literal(NO_TENANT)
+        newest = sql.SQL("max({})").format(_column(source.cursor)) if source.cursor else sql.SQL("null::timestamptz")
+        alive: Composable = sql.SQL("")
+        if deleted := deleted_column(self.job):
+            alive = sql.SQL(" filter (where {} is not true)").format(_column(deleted))
+        statement = sql.SQL("select {}, count(*){}, {} from {} as s{} group by 1").format(
+            tenant, alive, newest, table_identifier(source.table), _where(_scope(self.job, tenants))
+        )
+        with telling(f"{self.job.id}: counting {source.table}"):
+            rows = self._session.execute(statement).fetchall()
+        counted = {row[0] if row[0] is not None else NO_TENANT: row[1] for row in rows}
+        return SourceCount(counted, max((row[2] for row in rows if row[2] is not None), default=None))
+
+    def delta(self, batch: Batch) -> Composable | None:
+        """The condition over `s` that selects what this batch owes; None selects all."""
+        parts = _scope(self.job, batch.tenants)
+        if batch.mode is Mode.INCREMENTAL and batch.lower is not None:
+            parts += self._changed_since(batch.lower.snapshot, batch.lower.cursor_floor)
+        if batch.mode is Mode.WINDOW and batch.window is not None:
+            begin, end = batch.window
+            cursor = _column(self.job.source.cursor or "")
+            parts.append(sql.SQL("{c} >= {b} and {c} < {e}").format(c=cursor, b=_at(begin), e=_at(end)))
+        return sql.SQL("\n      and ").join(parts) if parts else None
+
+    def copy_out(self, select: Composable) -> Iterator[bytes]:
+        """Run the compiled SELECT and stream its rows as binary COPY, in blocks; no object per row."""
+        statement = sql.SQL("copy ({}) to stdout (format binary)").format(select)
+        buffer = bytearray()
+        with telling(f"{self.job.id}: reading {self.job.source.table}"), self._session.cursor() as cursor:
+            with cursor.copy(statement) as rows:
+                for piece in rows:
+                    buffer += piece
+                    if len(buffer) >= COPY_BUFFER_BYTES:
+                        yield bytes(buffer)
+                        buffer.clear()
+            if buffer:
+                yield bytes(buffer)
+
+    def preflight(self) -> None:
+        """Stop before the first row when the source has not the columns that the mapping declares."""
+        source = self.job.source
+        have = column_types(self._session, source.table)
+        wanted: dict[str, str | None] = {name: str(kind) for name, kind in self.job.mapping.source.items()}
+        for name in (source.cursor, source.tenant, source.deleted, *source.key, *source.filter):
+            if name is not None:
+                wanted.setdefault(name, None)
+        wrong = [said for name, kind in wanted.items() if (said := _drift(name, kind, have))]
+        if wrong:
+            raise SchemaDrift(
+                f"{self.job.id}: {source.table} at '{source.connection}' differs from the mapping: {'; '.join(wrong)}. "
+                f"Nothing was read. Mend include/mappings/{self.job.manifest.mapping}.yaml or the source."
+            )
+
+    def _changed_since(self, snapshot: str, floor: datetime | None) -> list[Composable]:
+        oldest = int(snapshot.split(":")[0])
+        top = int(self.cut_off().snapshot.split(":")[1])
+        base = top - top % XID_RANGE
+        xid = sql.SQL("s.xmin::text::bigint")
+        # xmin has 32 bits: one above the newest transaction belongs to the round before.
+        widened = sql.SQL("{x} + case when {x} > {low} then {before} else {base} end").format(
+            x=xid, low=sql.Literal(top % XID_RANGE), before=sql.Literal(base - XID_RANGE), base=sql.Literal(base)
+        )
+        parts: list[Composable] = [sql.SQL("({} >= {})").format(widened, sql.Literal(oldest))]
+        if floor is not None and self.job.source.cursor is not None:
+            cursor = _column(self.job.source.cursor)
+            parts.insert(0, sql.SQL("({c} >= {f} or {c} is null)").format(c=cursor, f=_at(floor)))
+        return parts
+
+
+@contextmanager
+def reading(job: SyncJob) -> Iterator[Source]:
+    """Open the source, note who is still writing, then take the snapshot that everything is read under."""
+    session = connections.connect(job.source.connection, purpose=f"{job.id} extract", autocommit=True)
+    with session, telling(f"{job.id}: opening {job.source.table}"):
+        # Before the snapshot: a transaction that begins later cannot have written what the snapshot misses.
+        floor = session.execute(sql.SQL(FLOOR).format(margin=sql.Literal(CURSOR_MARGIN_S))).fetchone()
+        session.execute("set default_transaction_read_only = on")
+        session.isolation_level = IsolationLevel.REPEATABLE_READ
+        session.autocommit = False
+        with session.transaction():
+            yield Source(job, session, floor[0] if floor else None)
+
+
+def filter_of(job: SyncJob) -> Composable | None:
+    """The manifest's filter as a condition over `s`; None without one."""
+    parts = _scope(job, None)
+    return sql.SQL(" and ").join(parts) if parts else None
+
+
+def scope_of(job: SyncJob) -> Composable:
+    """The same with its WHERE, or nothing."""
+    return _where(_scope(job, None))
+
+
+def deleted_column(job: SyncJob) -> str | None:
+    """The source column that flags deleted rows, where the job acts on it."""
+    return job.source.deleted if job.on_delete != "ignore" else None
+
+
+def column_types(session: psycopg.Connection, table: str) -> dict[str, str]:
+    """Column -> type as mappings spell it; domains by their base type, varchar and citext as text."""
+    rows = session.execute(
+        "select a.attname, format_type(coalesce(nullif(t.typbasetype, 0), a.atttypid),"
+        "       case when t.typbasetype <> 0 then t.typtypmod else a.atttypmod end)"
+        " from pg_attribute a join pg_type t on t.oid = a.atttypid"
+        " where a.attrelid = to_regclass(%s) and a.attnum > 0 and not a.attisdropped",
+        [table],
+    ).fetchall()
+    return {name: _spelt(kind) for name, kind in rows}
+
+
+SPELLINGS = {"timestamp with time zone": "timestamptz", "timestamp without time zone": "timestamp"}
+
+
+def _spelt(kind: str) -> str:
+    if kind.startswith(("character varying", "citext")):
+        return "text"
+    return SPELLINGS.get(kind, kind)
+
+
+def _drift(name: str, kind: str | None, have: dict[str, str]) -> str | None:
+    if name not in have:
+        near = nearest(name, have)
+        return f"column {name} is missing" + (f" (is it {near} now?)" if near else "")
+    if kind is not None and have[name] != kind:
+        return f"column {name} is {have[name]}, declared {kind}"
+    return None
+
+
+def _scope(job: SyncJob, tenants: tuple[str, ...] | None) -> list[Composable]:
+    parts: list[Composable] = [
+        sql.SQL("{} in ({})").format(_column(name), sql.SQL(", ").join(map(sql.Literal, allowed)))
+        for name, allowed in job.source.filter.items()
+    ]
+    if tenants is not None and job.source.tenant is not None:
+        parts.append(sql.SQL("{} = any({}::text[])").format(_text(job.source.tenant), sql.Literal(list(tenants))))
+    return parts
+
+
+def _where(parts: list[Composable]) -> Composable:
+    return sql.SQL(" where ") + sql.SQL(" and ").join(parts) if parts else sql.SQL("")
+
+
+def _column(name: str) -> Composable:
+    return sql.Identifier("s", name)
+
+
+def _text(name: str) -> Composable:
+    return sql.SQL("{}::text").format(_column(name))
+
+
+def _at(instant: datetime) -> Composable:
+    return sql.SQL("{}::timestamptz").format(sql.Literal(instant.isoformat()))

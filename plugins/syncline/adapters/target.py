@@ -1,0 +1,515 @@
+"""Write a PostgreSQL target: stage a batch, load it in one guarded transaction, count what stands there.
+
+A batch is streamed into an unlogged staging table of its own, schema `staged`. The load is one transaction: it
+passes the job's fence and opens the tenant scope (`syncline.enter`), becomes the tenant role, judges every staged
+row against the table, writes what differs, compares what was written with what was judged, and leaves a marker.
+Row-level security is the tenant boundary; nothing here adds a tenant filter of its own to a write.
+
+Counting for reconciliation happens here too, but never from the loader's numbers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+import psycopg
+from psycopg import sql
+from psycopg.sql import Composable
+from psycopg.types.json import Jsonb
+
+from syncline.adapters import connections
+from syncline.adapters.failpoints import failpoint
+from syncline.adapters.failures import telling
+from syncline.adapters.source import column_types
+from syncline.core.compile import DELETED, ERRORS, PAYLOAD, TRAILER, CompiledMapping
+from syncline.core.errors import EnvironmentFailure, Fenced, SchemaDrift, TenantRefused, TransientError
+from syncline.core.findings import nearest
+from syncline.core.manifest import SyncJob
+from syncline.core.mapping import table_identifier
+from syncline.core.values import NO_TENANT, Balance, Batch, Counts
+
+FENCED, TENANT_REFUSED = "SY001", "SY002"  # include/target/001_corridor.sql
+LOCK_TIMEOUT_S = 60  # a table locked for longer is told, not waited for: its owner may be on holiday
+WORK_MEM = "128MB"  # the join of 2 million staged rows stays in memory
+LETTERS_AT_ONCE = 1_000
+
+log = logging.getLogger(__name__)
+Column = Callable[[str], Composable]
+
+
+@dataclass(frozen=True)
+class Letter:
+    """One rejected row on its way to the dead letters. `payload` is personal data: seal it, never log it."""
+
+    tenant_id: str
+    source_key: tuple[str | None, ...]
+    target_key: tuple[str, ...] | None
+    errors: tuple[str, ...]
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class DeadKey:
+    """The target key of a row that waits in dead letters."""
+
+    dead_letter_id: int
+    tenant_id: str
+    target_key: tuple[str, ...] | None
+
+
+class Target:
+    """A session on a job's target for one batch. Made by `writing`; each method is a transaction of its own."""
+
+    def __init__(self, job: SyncJob, batch: Batch, session: psycopg.Connection) -> None:
+        self.job, self.batch, self._session = job, batch, session
+        self._table = table_identifier(job.target.table)
+        self._staged = sql.Identifier("staged", f"{job.id}__{batch.batch_id}")
+
+    # -- staging ------------------------------------------------------------------------------------------
+
+    def stage(self, compiled: CompiledMapping, blocks: Iterable[bytes]) -> None:
+        """Fill a fresh staging table from a binary COPY stream; a leftover of an earlier attempt is dropped."""
+        self.drop_staging()
+        with telling(self._doing("staging")), self._session.transaction():
+            self._session.execute(
+                sql.SQL("create unlogged table {} ({}) with (autovacuum_enabled = false)").format(
+                    self._staged, compiled.staging_columns
+                )
+            )
+            copy = sql.SQL("copy {} from stdin (format binary)").format(self._staged)
+            with self._session.cursor() as cursor, cursor.copy(copy) as rows:
+                for block in blocks:
+                    rows.write(block)
+            self._session.execute(
+                sql.SQL("grant select on {} to {}").format(self._staged, sql.Identifier(self.job.target.role))
+            )
+
+    def settle_staging(self) -> dict[str, int]:
+        """Refuse what no transaction could load, so that it becomes dead letters; returns superseded rows.
+
+        A tenant that the target does not grant rejects its rows (`tenant:not_granted`). Of rows with one key
+        the newest stays; the others are superseded and leave the staging table.
+        """
+        with telling(self._doing("settling the staging table")), self._session.transaction():
+            if self.job.tenant_column is not None:
+                self._refuse_foreign_tenants(self.job.tenant_column)
+            return self._collapse_equal_keys()
+
+    def has_staged(self, rows: int) -> bool:
+        """Whether the staging table still holds the rows of the ledger: it is unlogged, a crash empties it."""
+        with telling(self._doing("looking at the staging table")), self._session.transaction():
+            known = self._session.execute("select to_regclass(%s)", [self._staged.as_string(None)]).fetchone()
+            if known is None or known[0] is None:
+                return False
+            counted = self._session.execute(sql.SQL("select count(*) from {}").format(self._staged)).fetchone()
+        return counted is not None and counted[0] == rows
+
+    def count_staged(self) -> dict[str, tuple[int, int]]:
+        """Tenant -> (rows staged, rows rejected), counted in the staging table."""
+        statement = sql.SQL(
+            "select {tenant}, count(*) filter (where {errors} is null), count(*) filter (where {errors} is not null)"
+            " from {staged} as s group by 1"
+        ).format(tenant=self._tenant_of_staged(), errors=_s(ERRORS), staged=self._staged)
+        with telling(self._doing("counting the staging table")), self._session.transaction():
+            return {row[0]: (row[1], row[2]) for row in self._session.execute(statement)}
+
+    def letters(self) -> Iterator[list[Letter]]:
+        """The rejected rows, in portions of bounded size."""
+        statement = sql.SQL(
+            "select {tenant}, array[{source_key}]::text[], array[{target_key}]::text[], {errors}, {payload}::text"
+            " from {staged} as s where {errors} is not null"
+        ).format(
+            tenant=self._tenant_of_staged(),
+            source_key=_list(sql.SQL("{} ->> {}").format(_s(PAYLOAD), sql.Literal(c)) for c in self.job.source.key),
+            target_key=_list(sql.SQL("{}::text").format(_s(c)) for c in self.job.target.key),
+            errors=_s(ERRORS),
+            payload=_s(PAYLOAD),
+            staged=self._staged,
+        )
+        with (
+            telling(self._doing("reading rejected rows")),
+            self._session.transaction(),
+            self._session.cursor(name="letters") as cursor,
+        ):
+            cursor.execute(statement)
+            while rows := cursor.fetchmany(LETTERS_AT_ONCE):
+                yield [_letter(row) for row in rows]
+
+    def drop_staging(self) -> None:
+        with telling(self._doing("dropping the staging table")), self._session.transaction():
+            self._session.execute(sql.SQL("drop table if exists {}").format(self._staged))
+
+    # -- loading ------------------------------------------------------------------------------------------
+
+    def loaded(self) -> Balance | None:
+        """The counts of the marker: proof that this batch was loaded, whatever became of the attempt."""
+        with telling(self._doing("reading its marker")), self._session.transaction():
+            row = self._session.execute(
+                "select counts from syncline.marker where batch_id = %s", [self.batch.batch_id]
+            ).fetchone()
+        return None if row is None else Balance({tenant: Counts(**counts) for tenant, counts in row[0].items()})
+
+    def load(self, tenants: Iterable[str], *, loaded_at: datetime, before_commit: Callable[[Balance], None]) -> Balance:
+        """Load the staging table in one transaction; counts by outcome per tenant.
+
+        Args:
+            before_commit: Sees the counts while everything can still be rolled back, and raises if they are wrong.
+
+        Raises:
+            Fenced: A newer attempt of the job has entered; nothing was written.
+            TenantRefused: The target does not grant a tenant of the batch.
+            TransientError: Somebody else changed the table meanwhile; nothing was written.
+        """
+        with telling(self._doing("loading")), self._session.transaction():
+            self._enter(tenants)
+            self._session.execute(sql.SQL("set local work_mem = {}").format(sql.Literal(WORK_MEM)))
+            self._become_tenant()
+            judged = self._judge()
+            if not self.batch.is_dry_run:
+                self._write(judged, loaded_at)
+                self._session.execute("reset role")
+                self._mark(judged)
+            failpoint("load.before_commit")
+            before_commit(judged)
+        return judged
+
+    def count_rows(self, tenants: Iterable[str]) -> dict[str, int]:
+        """Rows of the final table per tenant, counted now, whoever wrote them; softly deleted ones are not."""
+        target = self.job.target
+        is_deleted: Composable = _t(target.deleted) if target.deleted else sql.SQL("false")
+        tenant = sql.SQL("{}::text").format(_t(self.job.tenant_column)) if self.job.tenant_column else sql.Literal("")
+        statement = sql.SQL("select {}, count(*) from {} as t where {} is not true group by 1").format(
+            tenant, self._table, is_deleted
+        )
+        with telling(self._doing("counting the target")), self._session.transaction():
+            self._enter(tenants)
+            self._become_tenant()
+            return {row[0]: row[1] for row in self._session.execute(statement)}
+
+    def settle_letters(self, tenants: Iterable[str], keys: Iterable[DeadKey]) -> tuple[list[int], dict[str, int]]:
+        """What became of waiting rows: letters that this batch settled, and per tenant those not in the target."""
+        with telling(self._doing("comparing dead letters")), self._session.transaction():
+            self._session.execute("create temp table waiting (id bigint, tenant text, key text[]) on commit drop")
+            with self._session.cursor() as cursor, cursor.copy("copy waiting from stdin") as rows:
+                for key in keys:
+                    rows.write_row((key.dead_letter_id, key.tenant_id, key.target_key and list(key.target_key)))
+            self._session.execute(sql.SQL("grant select on waiting to {}").format(sql.Identifier(self.job.target.role)))
+            self._enter(tenants)
+            settled = self._settled_letters()
+            self._become_tenant()
+            absent = sql.SQL(
+                "select tenant, count(*) from waiting where id <> all(%s) and not exists"
+                " (select from {} as t where {}) group by 1"
+            ).format(self._table, self._same_key_as_waiting(_t, self.job.target.key))
+            return settled, dict(self._session.execute(absent, [settled]).fetchall())
+
+    # -- before anything ----------------------------------------------------------------------------------
+
+    def preflight(self) -> None:
+        """Stop before the first row: missing columns, or a role that row-level security would not bind."""
+        with telling(self._doing("looking at the target")), self._session.transaction():
+            self._look_at_columns()
+            self._look_at_role()
+
+    def _look_at_columns(self) -> None:
+        target = self.job.target
+        have = column_types(self._session, target.table)
+        stamps = (target.stamps.batch, target.stamps.loaded_at, target.deleted)
+        wanted = [*self.job.mapping.fields, *(name for name in stamps if name)]
+        missing = [
+            f"column {name} is missing" + (f" (is it {near} now?)" if (near := nearest(name, have)) else "")
+            for name in wanted
+            if name not in have
+        ]
+        if missing:
+            raise SchemaDrift(
+                f"{self.job.id}: {target.table} at '{target.connection}' differs from the mapping: "
+                f"{'; '.join(missing)}. Nothing was read or written. Mend the mapping or the table."
+            )
+
+    def _look_at_role(self) -> None:
+        if self.job.tenant_column is None:
+            return
+        row = self._session.execute(
+            "select bool_or(r.rolsuper or r.rolbypassrls), bool_or(pg_has_role(r.oid, c.relowner, 'usage')),"
+            "       bool_and(c.relrowsecurity and c.relforcerowsecurity)"
+            " from pg_class c, pg_roles r where c.oid = to_regclass(%s) and r.rolname in (%s, session_user)",
+            [self.job.target.table, self.job.target.role],
+        ).fetchone()
+        exempt, owner, forced = row or (True, True, False)
+        wrong = [
+            said
+            for is_wrong, said in (
+                (exempt, "a role that loads is a superuser or has BYPASSRLS"),
+                (owner, "a role that loads owns the table"),
+                (not forced, "the table has not both ENABLE and FORCE ROW LEVEL SECURITY"),
+            )
+            if is_wrong
+        ]
+        if wrong:
+            raise EnvironmentFailure(
+                f"{self.job.id}: the tenant boundary of {self.job.target.table} is not the database's: "
+                f"{'; '.join(wrong)}. Nothing was read or written. See include/target/README.md."
+            )
+
+    # -- inside one transaction ---------------------------------------------------------------------------
+
+    def _enter(self, tenants: Iterable[str]) -> None:
+        self._session.execute(sql.SQL("set local lock_timeout = {}").format(sql.Literal(f"{LOCK_TIMEOUT_S}s")))
+        asked = [tenant for tenant in tenants if tenant != NO_TENANT]
+        try:
+            self._session.execute("select syncline.enter(%s, %s, %s)", [self.job.id, self.batch.epoch, asked])
+        except psycopg.Error as error:
+            if error.sqlstate == FENCED:
+                raise Fenced(self.job.id, self.batch.batch_id, self.batch.epoch) from None
+            if error.sqlstate == TENANT_REFUSED:
+                raise TenantRefused(self.job.id, self.batch.batch_id) from None
+            raise
+
+    def _become_tenant(self) -> None:
+        self._session.execute(sql.SQL("set local role {}").format(sql.Identifier(self.job.target.role)))
+
+    def _judge(self) -> Balance:
+        """The outcome of every staged row against the table as it stands, before anything is written."""
+        statement = sql.SQL(
+            "select {tenant}, {outcome}, count(*)\nfrom {staged} as s left join {table} as t on {key}\n"
+            "where {errors} is null group by 1, 2"
+        ).format(
+            tenant=self._tenant_of_staged(), outcome=self._outcome(), staged=self._staged, table=self._table,
+            key=self._same_key(), errors=_s(ERRORS),
+        )  # fmt: skip
+        judged: dict[str, dict[str, int]] = {}
+        for tenant, outcome, rows in self._session.execute(statement):
+            judged.setdefault(tenant, {})[f"{outcome}_rows"] = rows
+        return Balance({tenant: Counts(**counts) for tenant, counts in judged.items()})
+
+    def _outcome(self) -> Composable:
+        target = self.job.target
+        is_new = sql.SQL("{} is null").format(_t(target.key[0]))
+        if target.write == "append":
+            return sql.SQL("case when {} then 'inserted' else 'unchanged' end").format(is_new)
+        return sql.SQL(
+            "case when {is_new} then case when {deleted} then 'unchanged' else 'inserted' end"
+            " when {older} then 'superseded'"
+            " when {deleted} then {delete} when {differs} then 'updated' else 'unchanged' end"
+        ).format(
+            is_new=is_new, deleted=_s(DELETED), older=self._is_older(), differs=self._differs(),
+            delete=sql.SQL("case when {} then 'unchanged' else 'deleted' end").format(_t(target.deleted))
+            if self._is_soft and target.deleted
+            else sql.SQL("'deleted'"),
+        )  # fmt: skip
+
+    def _write(self, judged: Balance, loaded_at: datetime) -> None:
+        """Write what was judged to differ. The numbers must agree: the judge counted, the statements wrote."""
+        total = judged.total
+        if self.job.target.write == "replace":
+            self._remove_absent()
+        for statement, expected in (
+            (self._delete(loaded_at), total.deleted_rows),
+            (self._update(loaded_at), total.updated_rows),
+            (self._insert(loaded_at), total.inserted_rows),
+        ):
+            written = self._session.execute(statement).rowcount if expected else 0
+            if written != expected:
+                raise TransientError(
+                    f"{self._doing('loading')}: {written} rows written where {expected} were judged; somebody "
+                    f"else changes {self.job.target.table}. Rolled back, nothing was written"
+                )
+
+    def _remove_absent(self) -> None:
+        """Replace: rows that the batch does not carry leave the table; readers see it at commit, all at once."""
+        removed = self._session.execute(
+            sql.SQL("delete from {} as t where not exists (select from {} as s where {} and not {})").format(
+                self._table, self._staged, self._same_key(), _s(DELETED)
+            )
+        ).rowcount
+        log.info("absent rows removed job=%s batch=%d removed_rows=%d", self.job.id, self.batch.batch_id, removed)
+
+    def _insert(self, loaded_at: datetime) -> sql.Composed:
+        names = [*self.job.mapping.fields]
+        return sql.SQL(
+            "insert into {table} ({columns}) select {values} from {staged} as s"
+            " where {errors} is null and not {deleted} and not exists (select from {table} as t where {key})"
+        ).format(
+            table=self._table, staged=self._staged, errors=_s(ERRORS), deleted=_s(DELETED), key=self._same_key(),
+            columns=_list(sql.Identifier(name) for name in [*names, *self._stamps(loaded_at)]),
+            values=_list([*(_s(name) for name in names), *self._stamps(loaded_at).values()]),
+        )  # fmt: skip
+
+    def _update(self, loaded_at: datetime) -> sql.Composed:
+        changed = [name for name in self.job.mapping.fields if name not in self.job.target.key]
+        settings = {name: _s(name) for name in changed} | self._stamps(loaded_at)
+        if self._is_soft and self.job.target.deleted:
+            settings[self.job.target.deleted] = sql.SQL("false")
+        return sql.SQL(
+            "update {table} as t set {settings} from {staged} as s where {key} and {errors} is null"
+            " and not {deleted} and not {older} and {differs}"
+        ).format(
+            table=self._table, staged=self._staged, key=self._same_key(), errors=_s(ERRORS), deleted=_s(DELETED),
+            older=self._is_older(), differs=self._differs(), settings=_settings(settings),
+        )  # fmt: skip
+
+    def _delete(self, loaded_at: datetime) -> sql.Composed:
+        which = sql.SQL("{key} and {errors} is null and {deleted} and not {older}").format(
+            key=self._same_key(), errors=_s(ERRORS), deleted=_s(DELETED), older=self._is_older()
+        )
+        deleted, version = self.job.target.deleted, self.job.target.version
+        if not self._is_soft or deleted is None:
+            return sql.SQL("delete from {} as t using {} as s where {}").format(self._table, self._staged, which)
+        settings = {deleted: sql.SQL("true")} | self._stamps(loaded_at)
+        if version is not None:
+            settings[version] = _s(version)
+        return sql.SQL("update {} as t set {} from {} as s where {} and {} is not true").format(
+            self._table, _settings(settings), self._staged, which, _t(deleted)
+        )
+
+    def _mark(self, judged: Balance) -> None:
+        counts = {tenant: asdict(row) for tenant, row in judged.tenants.items()}
+        self._session.execute(
+            "insert into syncline.marker (batch_id, job_id, epoch, counts) values (%s, %s, %s, %s)",
+            [self.batch.batch_id, self.job.id, self.batch.epoch, Jsonb(counts)],
+        )
+
+    def _refuse_foreign_tenants(self, tenant_column: str) -> None:
+        """The payload is the mapped row and its source key: what was read is not kept for rows that looked good."""
+        fields = self.job.mapping.fields
+        source_key = _list(
+            part
+            for name in self.job.target.key
+            for part in (sql.Literal(fields[name].from_), sql.SQL("{}::text").format(_s(name)))
+        )
+        self._session.execute(
+            sql.SQL(
+                "update {staged} as s set {errors} = array[{code}], {payload} ="
+                " (to_jsonb(s) - {trailer}::text[]) || jsonb_build_object({source_key})"
+                " where {has_errors} is null and not exists (select from syncline.job_tenant as g"
+                " where g.job_id = {job} and g.tenant_id in ({tenant}::text, '*'))"
+            ).format(
+                staged=self._staged,
+                errors=sql.Identifier(ERRORS),
+                payload=sql.Identifier(PAYLOAD),
+                code=sql.Literal(f"{tenant_column}:not_granted"),
+                trailer=sql.Literal(list(TRAILER)),
+                has_errors=_s(ERRORS),
+                source_key=source_key,
+                job=sql.Literal(self.job.id),
+                tenant=_s(tenant_column),
+            )  # fmt: skip
+        )
+
+    def _collapse_equal_keys(self) -> dict[str, int]:
+        """Only a mapping that changes its key can make keys meet; a plain key is unique in the source already."""
+        if not any(self.job.mapping.fields[name].steps for name in self.job.target.key):
+            return {}
+        version = self.job.target.version
+        newest = sql.SQL("{} desc nulls last, ").format(_s(version)) if version else sql.SQL("")
+        statement = sql.SQL(
+            "with ranked as (select s.ctid as place, {tenant} as tenant, row_number() over"
+            " (partition by {key} order by {newest}s.ctid) as rank from {staged} as s where {errors} is null),"
+            " gone as (delete from {staged} as s using ranked where s.ctid = ranked.place and rank > 1"
+            " returning ranked.tenant) select tenant, count(*) from gone group by 1"
+        ).format(
+            tenant=self._tenant_of_staged(), key=_list(_s(name) for name in self.job.target.key), newest=newest,
+            staged=self._staged, errors=_s(ERRORS),
+        )  # fmt: skip
+        return dict(self._session.execute(statement).fetchall())
+
+    def _settled_letters(self) -> list[int]:
+        """Letters whose row came through clean in this batch; none where the staging table is gone."""
+        known = self._session.execute("select to_regclass(%s)", [self._staged.as_string(None)]).fetchone()
+        if known is None or known[0] is None:
+            return []
+        statement = sql.SQL("select id from waiting where exists (select from {} as s where {} is null and {})").format(
+            self._staged, _s(ERRORS), self._same_key_as_waiting(_s, self.job.target.key)
+        )
+        return [row[0] for row in self._session.execute(statement)]
+
+    # -- pieces of SQL ------------------------------------------------------------------------------------
+
+    @property
+    def _is_soft(self) -> bool:
+        return self.job.on_delete == "soft"
+
+    def _same_key(self) -> Composable:
+        return sql.SQL(" and ").join(sql.SQL("{} = {}").format(_t(name), _s(name)) for name in self.job.target.key)
+
+    def _same_key_as_waiting(self, side: Column, key: tuple[str, ...]) -> Composable:
+        types = self.job.mapping.fields
+        return sql.SQL(" and ").join(
+            sql.SQL("{} = (waiting.key[{}])::{}").format(side(name), sql.Literal(n), types[name].type.sql)
+            for n, name in enumerate(key, start=1)
+        )
+
+    def _is_older(self) -> Composable:
+        """Law 5: late is not newer. Unknown versions do not decide."""
+        version = self.job.target.version
+        if version is None:
+            return sql.SQL("false")
+        return sql.SQL("coalesce({} > {}, false)").format(_t(version), _s(version))
+
+    def _differs(self) -> Composable:
+        names = [name for name in self.job.mapping.fields if name not in self.job.target.key]
+        parts: list[Composable] = [sql.SQL("{} is distinct from {}").format(_t(n), _s(n)) for n in names]
+        if self._is_soft and self.job.target.deleted:
+            parts.append(_t(self.job.target.deleted))
+        return sql.SQL("({})").format(sql.SQL(" or ").join(parts)) if parts else sql.SQL("false")
+
+    def _stamps(self, loaded_at: datetime) -> dict[str, Composable]:
+        stamps = self.job.target.stamps
+        filled: dict[str, Composable] = {}
+        if stamps.batch is not None:
+            filled[stamps.batch] = sql.Literal(self.batch.batch_id)
+        if stamps.loaded_at is not None:
+            filled[stamps.loaded_at] = sql.SQL("{}::timestamptz").format(sql.Literal(loaded_at.isoformat()))
+        return filled
+
+    def _tenant_of_staged(self) -> Composable:
+        """The tenant of a staged row; of one whose tenant could not be mapped, what its source said."""
+        if self.job.tenant_column is None:
+            return sql.Literal(NO_TENANT)
+        return sql.SQL("coalesce({}::text, {} ->> {}, '')").format(
+            _s(self.job.tenant_column), _s(PAYLOAD), sql.Literal(self.job.source.tenant or "")
+        )
+
+    def _doing(self, what: str) -> str:
+        return f"{self.job.id}: batch {self.batch.batch_id}: {what} at '{self.job.target.connection}'"
+
+
+@contextmanager
+def writing(job: SyncJob, batch: Batch, *, step: str) -> Iterator[Target]:
+    """A session on the target for one step of one batch."""
+    session = connections.connect(job.target.connection, purpose=f"{job.id} {step}", autocommit=True)
+    with session:
+        yield Target(job, batch, session)
+
+
+def _letter(row: tuple[str, list[str | None], list[str | None], list[str], str | None]) -> Letter:
+    tenant, source_key, target_key, errors, payload = row
+    whole = tuple(part for part in target_key if part is not None)
+    return Letter(
+        tenant_id=tenant,
+        source_key=tuple(source_key),
+        target_key=whole if len(whole) == len(target_key) else None,
+        errors=tuple(errors),
+        payload=(payload or "{}").encode(),
+    )
+
+
+def _settings(settings: dict[str, Composable]) -> Composable:
+    return _list(sql.SQL("{} = {}").format(sql.Identifier(name), value) for name, value in settings.items())
+
+
+def _list(parts: Iterable[Composable]) -> Composable:
+    return sql.SQL(", ").join(parts)
+
+
+def _s(name: str) -> Composable:
+    return sql.Identifier("s", name)
+
+
+def _t(name: str) -> Composable:
+    return sql.Identifier("t", name)

@@ -1,0 +1,37 @@
+"""How fresh a copy is, in the four words that analysts read.
+
+Checked in this order; dbt_project/macros/freshness.sql says the same in SQL and a test compares the two.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from syncline.core.values import State
+
+
+class Freshness(StrEnum):
+    """unreliable: the newest batch was held, or nothing was ever published; partial: rows wait in dead letters;
+    delayed: older than promised; current: none of these."""
+
+    UNRELIABLE = "unreliable"
+    DELAYED = "delayed"
+    PARTIAL = "partial"
+    CURRENT = "current"
+
+
+def freshness(
+    *, last_state: State | None, age_s: float | None, latency_s_max: float, open_dead_letters: int
+) -> Freshness:
+    """The state of a job's copy.
+
+    Args:
+        last_state: State of the newest batch that ended; None when none ever did.
+        age_s: Seconds since the cut-off of the last published batch; None when there is none.
+        latency_s_max: What the manifest's SLA promises, in seconds.
+    """
+    if last_state is State.HELD or age_s is None:
+        return Freshness.UNRELIABLE
+    if open_dead_letters:
+        return Freshness.PARTIAL
+    return Freshness.DELAYED if age_s > latency_s_max else Freshness.CURRENT

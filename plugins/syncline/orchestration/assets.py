@@ -1,0 +1,10 @@
+"""The asset of a job: what downstream DAGs wait for, updated when a batch is published and at no other time."""
+
+from __future__ import annotations
+
+from airflow.sdk import Asset
+
+
+def job_asset(job_id: str) -> Asset:
+    """`sync://<job>`. Airflow ends the URI of an asset with a slash; the name is exact, refer to that."""
+    return Asset(f"sync://{job_id}", group="sync")

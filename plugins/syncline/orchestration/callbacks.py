@@ -1,0 +1,44 @@
+"""Tell a person when a task has failed for good (SYNC-007).
+
+Airflow calls this in the worker after the last attempt. When a worker dies, it calls it in the DAG processor
+instead, with no exception at hand. It may never raise: an alert that fails must not hide the failure.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from syncline.core.errors import BatchHeld, Fenced
+from syncline.orchestration.params import RunRefused
+
+# A held batch has alerted already, an overtaken one needs nobody, a refused run answers the one who started it.
+TOLD_OTHERWISE = (BatchHeld, Fenced, RunRefused)
+LOST = "WorkerLost"  # no exception: the worker was killed, or the scheduler lost its heartbeat
+log = logging.getLogger(__name__)
+
+
+def alert_task_failed(context: Any) -> None:
+    """Alert with the manifest's severity and on-call, once per task that has failed for good."""
+    error = context.get("exception")
+    if isinstance(error, TOLD_OTHERWISE):
+        return
+    task = context["task"]
+    try:
+        from syncline.orchestration.connections import use_airflow
+        from syncline.steps import alerting
+
+        use_airflow()
+        alerting.task_failed(
+            task.job, _batch_id(context), task.task_id, type(error).__name__ if error is not None else LOST
+        )
+    except Exception as failure:
+        log.error("alert not sent dag=%s task=%s failure=%s", task.dag_id, task.task_id, type(failure).__name__)
+
+
+def _batch_id(context: Any) -> int | None:
+    """The batch of the run, or None where none was opened or Airflow cannot be asked."""
+    try:
+        return context["ti"].xcom_pull(task_ids="open")  # type: ignore[no-any-return]
+    except Exception:
+        return None

@@ -1,0 +1,145 @@
+"""What an operator reads in Airflow's UI about a job, without knowing Python or opening a repository.
+
+Texts only. Each task's note says what it does, where the truth is afterwards, and what to do when it is red.
+"""
+
+from __future__ import annotations
+
+from syncline.core.manifest import SyncJob
+
+TASKS = {
+    "open": """\
+**Opens the batch**: takes the job's lock with a new epoch and fixes what will be read, from the watermark of the
+last published batch. Afterwards the ledger has a batch in state `open`.
+
+*Turquoise (`up_for_reschedule`)*: another run of this job is under way; this one waits its turn and loses no retry.
+
+*Red*: the log names the reason. A refused run (missing reason, unknown key) is triggered again, rightly filled.
+Nothing was read or written.""",
+    "extract_and_map": """\
+**Reads the source** under one snapshot; the mapping runs inside the source's database as one SELECT, and the rows
+stream into a staging table at the target. Rows that break a rule become dead letters, with their reason.
+
+*Grey (`scheduled`) and never starts*: its pool is missing or full, see Admin > Pools.
+
+*Red*: clear this task; staging starts over. `BatchHeld`: more rows were rejected than the manifest allows,
+see `docs/runbooks/batch-held.md`.""",
+    "load": """\
+**Merges staging into the target** in one transaction, as the tenant role: only rows that differ are written, older
+versions never win, and the counts must balance before the commit. Afterwards the target has the rows, and a marker
+with the counts in the same transaction.
+
+*Red*: nothing is half done. Clear this task: it merges again, or finds the marker and changes nothing.""",
+    "reconcile": """\
+**Proves the batch** (SYNC-005): counts the target anew, per tenant, against the source as of the batch's cut-off.
+The evidence stays in the ledger. Only `matched` goes on.
+
+*Red with `BatchHeld`*: source and target differ by more than agreed; nothing is published, readers keep the last good
+batch, an alert is out. See `docs/runbooks/batch-held.md`. Never mark it success: `publish` asks the ledger.
+
+*Pink (`skipped`)*: a dry run, there is nothing to compare.""",
+    "publish": """\
+**Opens the gate**: the batch becomes `published`, the watermark moves, the asset `sync://<job>` is updated and the
+`pub_*` models are built. Its event carries the batch's id, counts and verdict.
+
+*Red*: clear this task. Publishing twice is publishing once.
+
+*Pink (`skipped`)*: a dry run, nothing was published.""",
+}
+
+DAG_GUIDE = """\
+{description}.
+
+| | |
+|---|---|
+| From | `{source_table}` at `{source}` |
+| To | `{target_table}` at `{target}`, {writing} |
+| Tenants | {tenants} |
+| Owner | {team}; business: {business} |
+| On call | **{oncall}**, alerted as `{severity}` |
+| Promised age | half of all changes within {p50}, 99 % within {p99} |
+| Held when | more than {mismatch:.3%} of rows differ, or more than {rejected:.3%} are rejected |
+| Runs | `{cron}` {timezone}{avoid} |
+| Feeds | {downstream} |
+| Agreement | `include/manifests/{job_id}.yaml` {version}, mapping `{mapping}` |
+
+### The story of a batch
+`open` → `extract_and_map` → `load` → `reconcile` → `publish`. Rows never pass through Airflow: tasks hand on the
+batch's id. Until `publish` is green no reader sees the batch, and the next run reads the same window again. Click
+a task for what it does and what to do when it is red.
+
+### When something is red
+1. A failed task was tried up to 4 times, unless a person must act: then it failed at once. The log's last line says
+   what happened, what state is left and what to do.
+2. `BatchHeld` → `docs/runbooks/batch-held.md`. Nothing is broken: readers have the last good batch.
+3. `EnvironmentFailure` → disk, login or grant: mend it, then clear the task.
+4. Otherwise clear the failed task. **Every task may be cleared at any time**, alone or from `open`.
+5. A batch that a later run has overtaken says `Fenced`: leave it, the later run has done its work.
+
+### Running it by hand
+- **Trigger** with the form: mode, tenants, dry run, reason. A dry run counts and changes nothing.
+- **Backfill** reads rows changed within each interval. It never moves the watermark and never puts an older value
+  over a newer one; what is already there counts as `unchanged`. Runs of one job wait for each other.
+- **Clear a finished run**: it runs again; everything already there is `unchanged`.
+
+Look closer: `syncline status {job_id}`, `syncline explain {job_id}`, `syncline preview {job_id} --limit 20`.
+"""
+
+WRITING = {
+    "upsert": "inserting and updating by key",
+    "append": "inserting what is missing, changing nothing",
+    "replace": "replacing the whole table",
+}
+
+
+def tags(job: SyncJob) -> set[str]:
+    manifest = job.manifest
+    return {
+        "syncline",
+        f"domain:{manifest.domain}",
+        f"criticality:{manifest.criticality}",
+        f"source:{job.source.connection}",
+        f"target:{job.target.connection}",
+    }
+
+
+def owner_links(job: SyncJob) -> dict[str, str]:
+    """Clicking the owner in the UI writes to the person on call, where that is an address."""
+    owner = job.manifest.owner
+    return {owner.team: f"mailto:{owner.oncall}"} if "@" in owner.oncall else {}
+
+
+def dag_guide(job: SyncJob) -> str:
+    manifest, source, target = job.manifest, job.source, job.target
+    return DAG_GUIDE.format(
+        job_id=job.id,
+        description=manifest.description.rstrip("."),
+        source=source.connection,
+        source_table=source.table,
+        target=target.connection,
+        target_table=target.table,
+        writing=WRITING[target.write],
+        tenants=f"by `{job.tenant_column}`" if job.tenant_column else f"none: {manifest.tenancy.none}",
+        team=manifest.owner.team,
+        business=manifest.owner.business,
+        oncall=manifest.owner.oncall,
+        severity=manifest.errors.severity,
+        p50=_duration(manifest.sla.latency_p50_s_max),
+        p99=_duration(manifest.sla.latency_p99_s_max),
+        mismatch=manifest.reconcile.mismatch_ratio_max,
+        rejected=manifest.errors.rejected_ratio_max,
+        cron=manifest.schedule.cron,
+        timezone=manifest.schedule.timezone,
+        avoid=f", not within {', '.join(manifest.schedule.avoid)}" if manifest.schedule.avoid else "",
+        downstream=", ".join(f"`{model}`" for model in manifest.downstream) or "nothing yet",
+        version=manifest.version,
+        mapping=manifest.mapping,
+    )
+
+
+def _duration(seconds: int) -> str:
+    """`21600` as `6 h`: the largest unit that says it exactly, minutes at least."""
+    for unit, unit_s in (("days", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds % unit_s == 0 and seconds > unit_s:
+            return f"{seconds // unit_s} {unit}"
+    return f"{seconds} s"

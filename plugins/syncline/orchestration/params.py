@@ -1,0 +1,184 @@
+"""The form that a person fills to run a job by hand, and how it becomes a RunRequest.
+
+Each field is checked by its JSON Schema when the run is created; what concerns several fields, and keys that the
+form does not have, is checked here, in the run's first task. A schedule fills nothing: defaults are the daily work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from airflow.sdk import Param
+
+from syncline.core.errors import TerminalError
+from syncline.core.findings import nearest
+from syncline.core.manifest import SyncJob
+from syncline.core.values import Mode, RunRequest
+
+MOMENT = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:\d{2})$"  # Airflow does not check `format`
+TENANT = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,62}$"
+REASON_MAX = 500
+TENANTS_MAX = 1000
+MODES = {
+    Mode.INCREMENTAL: "incremental: what changed since the last published batch",
+    Mode.FULL: "full: every row of the source, compared with the target",
+    Mode.WINDOW: "window: rows changed within one interval; the watermark stays",
+}
+WHAT, WHY, REACH = "What to read", "Why", "How far"
+
+
+class RunRefused(TerminalError):
+    """The run asks for something that makes no sense together; nothing was opened."""
+
+
+def modes(job: SyncJob) -> list[Mode]:
+    """What the job can read: without a change column, or when it replaces its target, only everything."""
+    return [job.default_mode] if job.default_mode is Mode.FULL else list(Mode)
+
+
+def run_params(job: SyncJob) -> dict[str, Param]:
+    """The fields of the form. New objects for each DAG: Airflow writes a run's values into them."""
+    allowed = modes(job)
+    fields = {
+        "mode": Param(
+            job.default_mode.value,
+            source="dag",
+            section=WHAT,
+            title="Mode",
+            type="string",
+            enum=[mode.value for mode in allowed],
+            values_display={mode.value: MODES[mode] for mode in allowed},
+            description_md="**incremental** is the daily run. **full** finds and mends whatever was missed. A backfill "
+            "reads its own interval, whatever stands here, unless it says full. What is already there is never "
+            "written again, and an older value never replaces a newer one.",
+        )
+    }
+    if Mode.WINDOW in allowed:
+        fields["window_from"] = _moment("first moment that belongs to it")
+        fields["window_to"] = _moment("first moment after it")
+    if job.tenant_column is not None:
+        fields["tenants"] = Param(
+            None,
+            source="dag",
+            section=REACH,
+            title="Only these tenants",
+            type=["array", "null"],
+            items={"type": "string", "pattern": TENANT},
+            minItems=1,
+            maxItems=TENANTS_MAX,
+            uniqueItems=True,
+            description_md="One id a line, no empty line. Empty: every tenant of the job. A run of some tenants does "
+            "not move the watermark.",
+        )
+    fields["dry_run"] = Param(
+        False,
+        source="dag",
+        section=REACH,
+        title="Dry run",
+        type="boolean",
+        description_md="Count what would change and change nothing. `reconcile` and `publish` are skipped.",
+    )
+    fields["reason"] = Param(
+        None,
+        source="dag",
+        section=WHY,
+        title="Reason",
+        type=["string", "null"],
+        maxLength=REASON_MAX,
+        description_md="For the audit trail. Needed when you start a **full** or **window** run by hand. No personal "
+        "data, please: write ticket numbers.",
+    )
+    return fields
+
+
+def _moment(meaning: str) -> Param:
+    return Param(
+        None,
+        source="dag",
+        section=WHAT,
+        title=f"Window: {meaning}",
+        type=["string", "null"],
+        format="date-time",
+        pattern=MOMENT,
+        description_md="Only for mode **window**, like 2026-11-01T00:00:00Z. Both empty: the run's data interval.",
+    )
+
+
+def run_request(job: SyncJob, context: Mapping[str, Any]) -> RunRequest:
+    """What the run asks of the job.
+
+    Raises:
+        RunRefused: Unknown keys, a missing reason or window, or a window that ends before it begins.
+    """
+    params, run = context["params"], context["dag_run"]
+    _refuse_unknown_keys(job, run.conf or {}, params)
+    is_backfill = run.run_type == "backfill"
+    mode = Mode(params["mode"])
+    if is_backfill and mode is Mode.INCREMENTAL:
+        mode = Mode.WINDOW  # the form's default; a backfill is about its own interval
+    request = RunRequest(
+        run_key=run.run_id,
+        mode=mode,
+        tenants=tuple(params["tenants"]) if params.get("tenants") else None,
+        dry_run=params["dry_run"],
+        reason=(params["reason"] or "").strip(),
+        window=_interval(run) if is_backfill else _window(job, mode, params, run),
+        is_backfill=is_backfill,
+    )
+    is_by_hand = run.run_type == "manual"
+    if is_by_hand and mode is not job.default_mode and not request.reason and not request.dry_run:
+        raise RunRefused(
+            f"{job.id}: a run of mode '{mode}' started by hand needs a reason, which the audit trail keeps. "
+            f"Nothing was opened. Trigger it again with `reason`; backfills and dry runs need none."
+        )
+    return request
+
+
+def _refuse_unknown_keys(job: SyncJob, conf: Mapping[str, Any], params: Mapping[str, Any]) -> None:
+    known = run_params(job).keys()
+    for key in sorted(conf.keys() - known):
+        near = nearest(key, known)
+        raise RunRefused(
+            f"{job.id}: the run's conf has an unknown key '{key[:60]}'{f', did you mean {near!r}?' if near else ''}. "
+            f"Known: {', '.join(known)}. Nothing was opened. Trigger the run again."
+        )
+
+
+def _window(job: SyncJob, mode: Mode, params: Mapping[str, Any], run: Any) -> tuple[datetime, datetime] | None:
+    begin_text, end_text = params.get("window_from"), params.get("window_to")
+    if mode is not Mode.WINDOW:
+        if begin_text or end_text:
+            raise RunRefused(
+                f"{job.id}: window_from and window_to belong to mode 'window', the run asks for '{mode}'. "
+                f"Nothing was opened. Trigger it again with one or the other."
+            )
+        return None
+    if not begin_text and not end_text:
+        return _interval(run) or _no_window(job)
+    if not begin_text or not end_text:
+        raise RunRefused(f"{job.id}: give both window_from and window_to, or neither. Nothing was opened.")
+    try:
+        begin, end = datetime.fromisoformat(begin_text), datetime.fromisoformat(end_text)
+    except ValueError:  # the form of a moment, but there is no such day or hour
+        raise RunRefused(
+            f"{job.id}: window_from or window_to is no moment of the calendar. Nothing was opened."
+        ) from None
+    if not begin < end:
+        raise RunRefused(f"{job.id}: window_from must be before window_to. Nothing was opened.")
+    return begin, end
+
+
+def _interval(run: Any) -> tuple[datetime, datetime] | None:
+    """The run's data interval; a run triggered without a logical date has none."""
+    if run.data_interval_start is None or run.data_interval_end is None:
+        return None
+    return run.data_interval_start, run.data_interval_end
+
+
+def _no_window(job: SyncJob) -> tuple[datetime, datetime]:
+    raise RunRefused(
+        f"{job.id}: mode 'window' needs an interval and the run has none: it was triggered without a logical date. "
+        f"Nothing was opened. Trigger it again with window_from and window_to."
+    )

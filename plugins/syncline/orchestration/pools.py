@@ -1,0 +1,45 @@
+"""Pools keep the promise `connections_max`: how many tasks of all jobs together may use one system at a time.
+
+Manifests that name the same connection may promise different numbers; the smallest one is kept, because the
+system's owner gave each of them and the system is one. A task takes one slot of one pool: extraction of the
+source's, load and reconciliation of the target's.
+
+A pool that Airflow does not know leaves its tasks `scheduled` for ever, and a DAG file may not ask the database
+whether a pool exists. So pools are made when Syncline is installed, not by DAGs (docs/decisions/0005):
+`syncline pools --json`, then `airflow pools import`. This module knows no Airflow, only its file format.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from syncline.core.errors import ManifestInvalid
+from syncline.core.manifest import SyncJob, job_ids, load_job
+
+
+def source_pool(job: SyncJob) -> str:
+    return f"source_{job.source.connection}"
+
+
+def target_pool(job: SyncJob) -> str:
+    return f"target_{job.target.connection}"
+
+
+def pools(root: Path) -> dict[str, dict[str, object]]:
+    """All pools that the valid manifests below `root` need, as `airflow pools import` reads them."""
+    slots: dict[str, int] = {}
+    for job_id in job_ids(root):
+        try:
+            job = load_job(root, job_id)
+        except ManifestInvalid:
+            continue  # has no DAG either; `syncline check` and the import error tell its author
+        for pool, side in ((source_pool(job), job.source), (target_pool(job), job.target)):
+            slots[pool] = min(slots.get(pool, side.connections_max), side.connections_max)
+    return {
+        pool: {
+            "slots": slots[pool],
+            "description": f"Tasks at one time on '{pool.partition('_')[2]}': the smallest connections_max",
+            "include_deferred": False,
+        }
+        for pool in sorted(slots)
+    }

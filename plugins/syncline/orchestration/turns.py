@@ -1,0 +1,40 @@
+"""One run of a job at a time, whatever started it.
+
+`max_active_runs=1` counts scheduled and manual runs together, but Airflow counts every backfill for itself, and the
+command line's default lets ten of its runs go at once. The epoch fence would keep the data right; all but one of
+them would fail, though. So `open` waits while another run stands between its own `open` and its end.
+
+Waiting is a reschedule: it takes no worker slot and no retry, and a run that is gone is waited for no longer.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk.exceptions import AirflowRescheduleException
+
+WAIT = timedelta(seconds=20)
+FINISHED = {"success", "failed", "skipped", "upstream_failed", "removed"}
+log = logging.getLogger(__name__)
+
+
+def wait_for_turn(ti: Any, first: str, last: str) -> None:
+    """Put the running `first` task off while another run of its DAG has passed it and not finished `last`.
+
+    Needs `max_active_tis_per_dag=1` on the first task: then no two runs look at the same moment.
+    """
+    if other := _run_under_way(ti, first, last):
+        log.info("waiting for its turn dag=%s run=%s under_way=%s", ti.dag_id, ti.run_id, other)
+        raise AirflowRescheduleException(datetime.now(UTC) + WAIT)
+
+
+def _run_under_way(ti: Any, first: str, last: str) -> str | None:
+    if ti.get_dr_count(ti.dag_id, states=["running"]) <= 1:  # the usual case: only this one
+        return None
+    for run_id, states in ti.get_task_states(ti.dag_id, task_ids=[first, last]).items():
+        has_begun = states.get(first) == "success" and states.get(last) not in FINISHED
+        if run_id != ti.run_id and has_begun and ti.get_dagrun_state(ti.dag_id, run_id) == "running":
+            return str(run_id)
+    return None

@@ -1,0 +1,106 @@
+"""Read the source under one snapshot, mapped by its own engine, straight into the target's staging table.
+
+Rows travel as binary COPY in blocks. Bad rows come along with their errors and end as dead letters; a batch with
+more of them than the manifest allows is held, because then the source or the mapping is wrong, not the rows.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from syncline.adapters import ledger, source, target
+from syncline.adapters.failpoints import failpoint
+from syncline.adapters.source import Source
+from syncline.core.compile import CompiledMapping, compile_mapping
+from syncline.core.errors import BatchHeld
+from syncline.core.manifest import SyncJob
+from syncline.core.mapping import table_identifier
+from syncline.core.values import NO_TENANT, Balance, Batch, Counts, State
+from syncline.steps import alerting
+
+log = logging.getLogger(__name__)
+
+
+def extract_and_map(job: SyncJob, batch_id: int) -> int:
+    """Stage a batch at its target and record its cut-off; running it again starts from an empty staging table.
+
+    Raises:
+        SchemaDrift: Source or target are not what the mapping was written for; nothing was read.
+        BatchHeld: More rows were rejected than the manifest allows.
+    """
+    started = time.monotonic()
+    with ledger.opened(f"{job.id} extract") as book, book.attempt(job, batch_id, "extract_and_map") as batch:
+        if batch.state not in (State.OPEN, State.EXTRACTED):
+            return batch_id
+        with target.writing(job, batch, step="extract") as there:
+            there.preflight()
+            if there.loaded() is not None:  # what is loaded is not read again under another cut-off
+                return batch_id
+            with source.reading(job) as here:
+                here.preflight()
+                cut_off = here.cut_off()
+                compiled = compile_batch(job, here, batch)
+                there.stage(compiled, _blocks(here, compiled))
+                counted = here.count(batch.tenants)
+            superseded = there.settle_staging()
+            balance = _balance(there.count_staged(), superseded)
+            book.extracted(
+                batch, replace(cut_off, source_max_at=counted.max_at), balance, counted.tenants, there.letters()
+            )
+        failpoint("extract.recorded")
+        total = balance.total
+        log.info(
+            "batch extracted job=%s batch=%d extracted_rows=%d staged_rows=%d rejected_rows=%d seconds=%.1f",
+            job.id, batch_id, total.extracted_rows, total.staged_rows, total.rejected_rows, time.monotonic() - started,
+        )  # fmt: skip
+        _hold_if_too_many_rejected(job, batch, book, total)
+    alerting.deliver_pending()
+    return batch_id
+
+
+def compile_batch(job: SyncJob, here: Source, batch: Batch) -> CompiledMapping:
+    """The job's mapping over its source table, for the rows that a batch owes."""
+    return compile_mapping(
+        job.mapping,
+        table_identifier(job.source.table),
+        where=here.delta(batch),
+        deleted=source.deleted_column(job),
+        key=job.target.key,
+    )
+
+
+def _blocks(here: Source, compiled: CompiledMapping) -> Iterator[bytes]:
+    for block in here.copy_out(compiled.select):
+        failpoint("extract.block")
+        yield block
+
+
+def _balance(staged: Mapping[str, tuple[int, int]], superseded: Mapping[str, int]) -> Balance:
+    """What was extracted, as counted in the staging table; rows that a newer one of the same key replaced too."""
+    tenants = {}
+    for tenant in {*staged, *superseded}:
+        kept, rejected = staged.get(tenant, (0, 0))
+        gone = superseded.get(tenant, 0)
+        tenants[tenant or NO_TENANT] = Counts(
+            extracted_rows=kept + rejected + gone,
+            rejected_rows=rejected,
+            staged_rows=kept + gone,
+            superseded_rows=gone,
+        )
+    return Balance(tenants)
+
+
+def _hold_if_too_many_rejected(job: SyncJob, batch: Batch, book: ledger.Ledger, total: Counts) -> None:
+    limit = job.manifest.errors.rejected_ratio_max
+    ratio = total.rejected_rows / max(total.extracted_rows, 1)
+    if ratio <= limit or batch.is_dry_run:
+        return
+    because = (
+        f"{total.rejected_rows} of {total.extracted_rows} rows were rejected ({ratio:.2%}); {limit:.2%} is allowed"
+    )
+    book.held(batch, because, alerting.alert(job, batch.batch_id, "SYNC-005", because))
+    alerting.deliver_pending()
+    raise BatchHeld(job.id, batch.batch_id, because)

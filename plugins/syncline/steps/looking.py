@@ -1,0 +1,96 @@
+"""What people ask about a job without running it: preview, explanation, status. Nothing is written."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import sql
+
+from syncline.adapters import connections, ledger, source
+from syncline.adapters.failures import telling
+from syncline.core.compile import DELETED, ERRORS, PAYLOAD, compile_mapping, sample_relation
+from syncline.core.errors import TerminalError
+from syncline.core.freshness import freshness
+from syncline.core.manifest import SyncJob
+from syncline.core.mapping import table_identifier
+from syncline.core.values import State
+
+PREVIEW_ROWS_MAX = 1_000
+MASK = "•••"
+
+
+@dataclass(frozen=True)
+class PreviewRow:
+    """One row on both sides of its mapping; values as JSON shows them, personal ones masked unless asked for."""
+
+    source: dict[str, Any]
+    target: dict[str, Any]
+    errors: list[str]
+
+
+def preview(job: SyncJob, *, limit: int, unmask: bool = False) -> list[PreviewRow]:
+    """Map the first rows of the source, in the source's own engine, in a read-only transaction."""
+    if not 1 <= limit <= PREVIEW_ROWS_MAX:
+        raise TerminalError(f"--limit is 1 to {PREVIEW_ROWS_MAX}")
+    columns = sql.SQL(", ").join(sql.Identifier("s", name) for name in job.mapping.source)
+    read = sql.SQL("select to_jsonb(r)::text from (select {} from {} as s{} limit {}) as r").format(
+        columns, table_identifier(job.source.table), source.scope_of(job), sql.Literal(limit)
+    )
+    with (
+        connections.connect(job.source.connection, purpose=f"{job.id} preview") as session,
+        telling(f"{job.id}: preview"),
+    ):
+        session.read_only = True
+        given = [row[0] for row in session.execute(read)]
+        return [_mapped(job, session, row, unmask=unmask) for row in given]
+
+
+def explain_sql(job: SyncJob) -> str:
+    """The SELECT that a mapping becomes, as it runs for a full batch."""
+    compiled = compile_mapping(
+        job.mapping,
+        table_identifier(job.source.table),
+        where=source.filter_of(job),
+        deleted=source.deleted_column(job),
+        key=job.target.key,
+    )
+    return compiled.select.as_string(None)
+
+
+def status(job_id: str | None = None) -> list[dict[str, Any]]:
+    """Per job the last batch, its counts and verdict, the watermark and the freshness; from the ledger alone."""
+    with ledger.opened("status") as book:
+        rows = book.last_batches(job_id)
+    for row in rows:
+        ended = State(row["state"]) if row["state"] else None
+        row["freshness_state"] = freshness(
+            last_state=ended,
+            age_s=row["age_s"],
+            latency_s_max=row["sla_latency_s_max"],
+            open_dead_letters=row["open_dead_letters"],
+        ).value
+    return rows
+
+
+def _mapped(job: SyncJob, session: Any, given: str, *, unmask: bool) -> PreviewRow:
+    relation = sample_relation(job.mapping, f"[{given}]")
+    compiled = compile_mapping(job.mapping, relation, key=job.target.key)
+    row = session.execute(sql.SQL("select to_jsonb(x)::text from ({}) as x").format(compiled.select)).fetchone()
+    mapped = json.loads(row[0])
+    errors = mapped.pop(ERRORS) or []
+    for name in (DELETED, PAYLOAD):
+        mapped.pop(name)
+    read = json.loads(given)
+    return PreviewRow(read, mapped, errors) if unmask else _masked(job, PreviewRow(read, mapped, errors))
+
+
+def _masked(job: SyncJob, row: PreviewRow) -> PreviewRow:
+    personal = {name for name, field in job.mapping.fields.items() if field.pii != "none"}
+    feeding = {column for name in personal for column in job.mapping.fields[name].reads}
+    return PreviewRow(_hide(row.source, feeding), _hide(row.target, personal), row.errors)
+
+
+def _hide(row: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    return {name: MASK if name in names and value is not None else value for name, value in row.items()}

@@ -1,0 +1,118 @@
+"""SYNC-005: prove that the target holds what the source held at the cut-off, per tenant and in total.
+
+The source was counted under the extraction's snapshot; the target's final table is counted here, whoever wrote it.
+Rows that wait in dead letters and are not in the target are excused, by name. The judge is the Great Expectations
+suite include/expectations/sync_005.json with the manifest's limits. Anything but `matched` holds the batch.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from syncline.adapters import expectations, ledger, target
+from syncline.core.errors import BatchHeld
+from syncline.core.manifest import SyncJob
+from syncline.core.values import TOTAL, Batch, Mode, State, TenantCheck, Verdict
+from syncline.steps import alerting, project
+
+log = logging.getLogger(__name__)
+CONTROL = "SYNC-005"
+
+
+def reconcile(job: SyncJob, batch_id: int) -> int:
+    """Judge a loaded batch and keep the evidence.
+
+    Raises:
+        BatchHeld: The verdict is not `matched`; the alert is queued, nothing is published.
+    """
+    with ledger.opened(f"{job.id} reconcile") as book, book.attempt(job, batch_id, "reconcile") as batch:
+        if batch.state.is_final:
+            return _finished(job, batch)
+        checks = _count(job, batch, book)
+        judgement = _judge(job, batch, checks)
+        limit = job.manifest.reconcile.mismatch_ratio_max
+        book.reconciled(batch, checks, judgement.verdict, judgement.mismatch_ratio, limit, judgement.evidence)
+        _tell(job, batch, checks, judgement.verdict)
+        if judgement.verdict is not Verdict.MATCHED:
+            _hold(job, batch, book, checks, judgement)
+    return batch_id
+
+
+def _finished(job: SyncJob, batch: Batch) -> int:
+    """A batch that is closed stays what it is: held is told again, the others are green."""
+    if batch.state is State.HELD:
+        raise BatchHeld(job.id, batch.batch_id, batch.held_because or "see the ledger")
+    return batch.batch_id
+
+
+def _count(job: SyncJob, batch: Batch, book: ledger.Ledger) -> list[TenantCheck]:
+    source_rows = book.source_rows(batch.batch_id)
+    asked = {*source_rows, *book.counts(batch.batch_id).tenants}
+    if batch.tenants is None:
+        asked |= book.known_tenants(job.id)
+    if batch.mode is Mode.FULL and batch.tenants is None:
+        book.close_unseen_letters(batch)
+    with target.writing(job, batch, step="reconcile") as there:
+        settled, excused = there.settle_letters(asked, book.waiting_keys(job.id))
+        target_rows = there.count_rows(asked)
+    book.settle_letters(batch, settled)
+    return _line_up(source_rows, excused, target_rows)
+
+
+def _line_up(
+    source_rows: Mapping[str, int], excused: Mapping[str, int], target_rows: Mapping[str, int]
+) -> list[TenantCheck]:
+    """One line per tenant that any side knows; excuses count only where the source has such rows."""
+    return [
+        TenantCheck(
+            tenant,
+            source_rows.get(tenant, 0),
+            min(excused.get(tenant, 0), source_rows.get(tenant, 0)),
+            target_rows.get(tenant, 0),
+        )
+        for tenant in sorted({*source_rows, *target_rows})
+    ]
+
+
+def _judge(job: SyncJob, batch: Batch, checks: list[TenantCheck]) -> expectations.Judgement:
+    import pandas as pd  # half a second that only this step should pay
+
+    total = sum(checks, TenantCheck(TOTAL, 0, 0, 0))
+    counts = pd.DataFrame(
+        [(c.tenant_id, c.source_rows, c.excused_rows, c.target_rows) for c in [*checks, total]],
+        columns=["tenant_id", "source_rows", "excused_rows", "target_rows"],
+    )
+    return expectations.judge(
+        counts,
+        job_id=job.id,
+        batch_id=batch.batch_id,
+        limits={"mismatch_ratio_max": job.manifest.reconcile.mismatch_ratio_max},
+        suite_path=project.root() / "include" / "expectations" / "sync_005.json",
+        docs_dir=project.var() / "data_docs",
+    )
+
+
+def _hold(
+    job: SyncJob, batch: Batch, book: ledger.Ledger, checks: list[TenantCheck], judgement: expectations.Judgement
+) -> None:
+    limit = job.manifest.reconcile.mismatch_ratio_max
+    differing = sum(1 for check in checks if check.mismatch_ratio > limit)
+    if judgement.verdict is Verdict.MISMATCHED:
+        because = (
+            f"{CONTROL} found up to {judgement.mismatch_ratio:.3%} of rows different in {differing} tenants; "
+            f"{limit:.3%} is allowed"
+        )
+    else:
+        because = f"{CONTROL} is unverified: {judgement.evidence.get('reason', 'the check did not run')}"
+    book.held(batch, because, alerting.alert(job, batch.batch_id, CONTROL, because))
+    alerting.deliver_pending()
+    raise BatchHeld(job.id, batch.batch_id, because)
+
+
+def _tell(job: SyncJob, batch: Batch, checks: list[TenantCheck], verdict: Verdict) -> None:
+    log.info(
+        "batch reconciled job=%s batch=%d tenants=%d source_rows=%d excused_rows=%d target_rows=%d verdict=%s",
+        job.id, batch.batch_id, len(checks), sum(c.source_rows for c in checks), sum(c.excused_rows for c in checks),
+        sum(c.target_rows for c in checks), verdict,
+    )  # fmt: skip

@@ -1,0 +1,499 @@
+"""The dbt project on a real server: what analysts may see while batches are published, held and on their way.
+
+The tables are the demo's own DDL and the ledger's own SQL; the batches are written by hand, so that each test shows
+the one state it is about.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from dbt.cli.main import dbtRunner, dbtRunnerResult
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import dict_row
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = ROOT / "dbt_project"
+DEMO_SQL = ROOT / "demo" / "world" / "sql"
+WORKERS = "mdm__warehouse__worker"
+JOBS = (WORKERS, "mdm__warehouse__client", "mdm__warehouse__contract", "mdm__payroll__worker")
+SLA_S = 3600
+MIDNIGHT = datetime(2026, 3, 1, tzinfo=UTC)
+EVENT = MIDNIGHT - timedelta(days=9)
+
+
+def at(hours: float) -> datetime:
+    return MIDNIGHT + timedelta(hours=hours)
+
+
+def worker(worker_id: str, tenant_id: str = "t1", status: str = "active") -> dict[str, Any]:
+    return {
+        "tenant_id": tenant_id,
+        "worker_id": worker_id,
+        "full_name": "A Name",
+        "country_code": "GB",
+        "hired_on": EVENT.date(),
+        "status": status,
+        "annual_salary": 1,
+        "salary_currency": "GBP",
+    }
+
+
+class World:
+    """One warehouse database; `dbt` runs in it as the role that production uses."""
+
+    def __init__(self, conninfo: str, folder: Path) -> None:
+        self.admin = psycopg.connect(conninfo, autocommit=True, row_factory=dict_row)
+        self.folder = folder
+        self.env = _dbt_env(conninfo, folder)
+
+    def install(self) -> None:
+        self.admin.execute("set client_min_messages = warning")
+        self.admin.execute((DEMO_SQL / "roles.sql").read_bytes())
+        for path in (
+            *sorted((ROOT / "include" / "target").glob("*.sql")),
+            DEMO_SQL / "warehouse.sql",
+            DEMO_SQL / "tenant_tables.sql",
+            *sorted((ROOT / "include" / "ledger").glob("*.sql")),
+            DEMO_SQL / "ledger_readers.sql",
+        ):
+            self.admin.execute(path.read_bytes())
+
+    def clear(self) -> None:
+        self.admin.execute("drop schema if exists pub, stg cascade")
+        for schema in ("pub", "stg"):
+            self.admin.execute(f"create schema {schema} authorization syncline_dbt")
+        self.admin.execute("truncate ledger.job, dw.worker, dw.client, dw.contract restart identity cascade")
+        for job_id in JOBS:
+            _insert(
+                self.admin,
+                "ledger.job",
+                job_id=job_id,
+                manifest_version="1.0.0",
+                manifest_hash="0",
+                source_system="mdm",
+                target_system=job_id.split("__")[1],
+                criticality="high",
+                oncall="x",
+                sla_latency_s_max=SLA_S,
+            )
+
+    def batch(
+        self, state: str, *, as_of: datetime, job_id: str = WORKERS, tenants: list[str] | None = None
+    ) -> int:
+        """A batch in the given state. Publishing covers what came before it, as the ledger's adapter does."""
+        batch_id: int = _insert(
+            self.admin,
+            "ledger.batch",
+            job_id=job_id,
+            run_key="r",
+            mode="incremental",
+            tenants=tenants,
+            state=state,
+            epoch=1,
+            manifest_version="1.0.0",
+            manifest_hash="0",
+            source_as_of=as_of,
+            loaded_at=as_of,
+            verdict={"published": "matched", "held": "mismatched"}.get(state, "unverified"),
+        )["batch_id"]
+        if state == "published":
+            self.admin.execute(
+                "update ledger.batch set published_by = %s where job_id = %s and published_by is null",
+                [batch_id, job_id],
+            )
+        return batch_id
+
+    def load(self, batch_id: int, *rows: dict[str, Any], is_deleted: bool = False) -> None:
+        for row in rows:
+            self.admin.execute(
+                "delete from dw.worker where tenant_id = %(tenant_id)s and worker_id = %(worker_id)s", row
+            )
+            _insert(
+                self.admin,
+                "dw.worker",
+                **row,
+                is_deleted=is_deleted,
+                source_event_at=EVENT,
+                loaded_at=EVENT,
+                sync_batch_id=batch_id,
+            )
+
+    def dead_letter(self, batch_id: int, tenant_id: str) -> None:
+        _insert(
+            self.admin,
+            "ledger.dead_letter",
+            job_id=WORKERS,
+            batch_id=batch_id,
+            tenant_id=tenant_id,
+            source_key='["x"]',
+            errors="[]",
+            payload=b"",
+            payload_key_id="k",
+        )
+
+    def run_dbt(self, *arguments: str) -> dbtRunnerResult:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.env.items():
+                patch.setenv(name, value)
+            folders = ("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT))
+            return dbtRunner().invoke([*arguments, *folders, "--quiet", "--indirect-selection", "buildable"])
+
+    def publish_tables(self, as_of: datetime, *more: str) -> None:
+        """What the DAG does, for the workers alone."""
+        result = self.build(as_of, "--select", "stg_ledger__batch", "pub_warehouse__worker", *more)
+        assert result.success, messages(result)
+
+    def build(self, as_of: datetime, *more: str) -> dbtRunnerResult:
+        return self.run_dbt("build", "--vars", f"{{as_of: '{as_of.isoformat()}'}}", *more)
+
+    def workers(self, *columns: str) -> dict[str, Any]:
+        """`columns` of the published workers, by worker id."""
+        found = self.admin.execute("select * from pub.pub_warehouse__worker order by worker_id").fetchall()
+        return {row["worker_id"]: tuple(row[name] for name in columns) for row in found}
+
+    def fetch(self, query: str) -> list[dict[str, Any]]:
+        return self.admin.execute(query).fetchall()
+
+
+def _insert(connection: psycopg.Connection[Any], table: str, **values: Any) -> Any:
+    statement = sql.SQL("insert into {} ({}) values ({}) returning *").format(
+        sql.Identifier(*table.split(".")),
+        sql.SQL(", ").join(map(sql.Identifier, values)),
+        sql.SQL(", ").join(sql.Placeholder() * len(values)),
+    )
+    return connection.execute(statement, list(values.values())).fetchone()
+
+
+def _dbt_env(conninfo: str, folder: Path) -> dict[str, str]:
+    given = conninfo_to_dict(conninfo)
+    return {
+        "SYNCLINE_DBT_HOST": str(given["host"]),
+        "SYNCLINE_DBT_PORT": str(given.get("port", 5432)),
+        "SYNCLINE_DBT_USER": str(given["user"]),
+        "SYNCLINE_DBT_PASSWORD": str(given.get("password", "")),
+        "SYNCLINE_DBT_DBNAME": str(given["dbname"]),
+        "PGOPTIONS": "-c role=syncline_dbt",  # its rights and its row-level policy, without a password of its own
+        "DBT_TARGET_PATH": str(folder / "target"),
+        "DBT_LOG_PATH": str(folder / "log"),
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+    }
+
+
+def messages(result: dbtRunnerResult) -> str:
+    if result.exception is not None:
+        return str(result.exception)
+    return "\n".join(f"{one.node.name}: {one.status} {one.message}" for one in result.result or ())
+
+
+@pytest.fixture(scope="module")
+def database(pg: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    world = World(pg.create_database(f"publish_tables_{os.getpid()}"), tmp_path_factory.mktemp("dbt"))
+    world.install()
+    yield world
+    world.admin.close()
+
+
+@pytest.fixture
+def world(database: World) -> World:
+    database.clear()
+    return database
+
+
+# --- what is shown --------------------------------------------------------------------------------------
+
+
+def test_every_model_builds_passes_its_tests_and_a_published_row_carries_its_stamps(world: World) -> None:
+    batch_id = world.batch("published", as_of=at(1))
+    world.load(batch_id, worker("w1"))
+
+    result = world.build(at(1.5))
+
+    assert result.success, messages(result)
+    assert world.fetch("select * from pub.pub_warehouse__worker") == [
+        {
+            **worker("w1"),
+            "sync_batch_id": batch_id,
+            "source_system": "mdm",
+            "source_event_at": EVENT,
+            "loaded_at": EVENT,
+            "fresh_as_of": at(1),
+            "freshness_state": "current",
+        }
+    ]
+
+
+def test_a_held_batch_is_invisible_and_the_last_good_version_stands(world: World) -> None:
+    world.load(world.batch("published", as_of=at(1)), worker("old", status="active"), worker("same"))
+    world.publish_tables(at(1))
+
+    held = world.batch("held", as_of=at(2))
+    world.load(held, worker("old", status="left"), worker("new"))
+    world.publish_tables(at(2))
+
+    assert world.workers("status", "fresh_as_of", "freshness_state") == {
+        "old": ("active", at(1), "unreliable"),
+        "same": ("active", at(1), "unreliable"),
+    }
+
+
+def test_rows_of_a_held_batch_appear_once_a_later_batch_covers_them(world: World) -> None:
+    world.load(world.batch("published", as_of=at(1)), worker("old"))
+    world.publish_tables(at(1))
+    held = world.batch("held", as_of=at(2))
+    world.load(held, worker("old", status="left"), worker("new"))
+    world.publish_tables(at(2))
+
+    world.batch("published", as_of=at(3))
+    world.publish_tables(at(3))
+
+    assert world.workers("status", "sync_batch_id", "fresh_as_of", "freshness_state") == {
+        "old": ("left", held, at(3), "current"),
+        "new": ("active", held, at(3), "current"),
+    }
+
+
+def test_a_batch_under_way_changes_nothing(world: World) -> None:
+    world.load(world.batch("published", as_of=at(1)), worker("w1"), worker("w2"))
+    world.publish_tables(at(1))
+
+    world.load(world.batch("loaded", as_of=at(2)), worker("w1", status="left"))
+    world.publish_tables(at(1.5))
+
+    assert world.workers("status", "fresh_as_of", "freshness_state") == {
+        "w1": ("active", at(1), "current"),
+        "w2": ("active", at(1), "current"),
+    }
+
+
+def test_a_row_overwritten_before_it_was_taken_over_does_not_claim_the_newer_time(world: World) -> None:
+    """Batch 2 is published and batch 3 is held before this table is built again: version 2 is nowhere any more."""
+    world.load(world.batch("published", as_of=at(1)), worker("w1", status="one"), worker("w2"))
+    world.publish_tables(at(1))
+
+    world.load(world.batch("published", as_of=at(2)), worker("w1", status="two"))
+    world.load(world.batch("held", as_of=at(3)), worker("w1", status="three"))
+    world.publish_tables(at(3))
+
+    assert world.workers("status", "fresh_as_of") == {"w1": ("one", at(1)), "w2": ("active", at(2))}
+
+
+def test_a_deletion_is_shown_when_its_batch_is_published_and_not_before(world: World) -> None:
+    world.load(world.batch("published", as_of=at(1)), worker("w1"), worker("w2"))
+    world.publish_tables(at(1))
+
+    world.load(world.batch("held", as_of=at(2)), worker("w1"), is_deleted=True)
+    world.publish_tables(at(2))
+    assert set(world.workers()) == {"w1", "w2"}
+
+    world.batch("published", as_of=at(3))
+    world.publish_tables(at(3))
+    assert set(world.workers()) == {"w2"}
+
+
+def test_a_row_that_came_back_is_shown_again(world: World) -> None:
+    world.load(world.batch("published", as_of=at(1)), worker("w1"), is_deleted=True)
+    world.publish_tables(at(1))
+    assert world.workers() == {}
+
+    world.load(world.batch("published", as_of=at(2)), worker("w1"))
+    world.publish_tables(at(2))
+    assert set(world.workers()) == {"w1"}
+
+
+# --- how fresh it is ------------------------------------------------------------------------------------
+
+
+def test_a_published_batch_confirms_the_rows_it_did_not_change(world: World) -> None:
+    first = world.batch("published", as_of=at(1))
+    world.load(first, worker("w1"))
+    world.publish_tables(at(1))
+
+    world.batch("published", as_of=at(2))
+    world.publish_tables(at(2))
+
+    assert world.workers("sync_batch_id", "fresh_as_of") == {"w1": (first, at(2))}
+
+
+def test_a_batch_of_some_tenants_says_nothing_about_the_others(world: World) -> None:
+    world.load(world.batch("published", as_of=at(1)), worker("w1", "t1"), worker("w2", "t2"))
+    some = world.batch("published", as_of=at(2), tenants=["t1"])
+    world.load(some, worker("w1", "t1", status="left"))
+
+    world.publish_tables(at(2))
+
+    assert world.workers("fresh_as_of") == {"w1": (at(2),), "w2": (at(1),)}
+
+
+@pytest.mark.parametrize(
+    ("age_s", "state"),
+    [
+        (-60, "current"),  # published after the run became due
+        (SLA_S, "current"),  # the promise itself is kept
+        (SLA_S + 1, "delayed"),
+    ],
+)
+def test_a_row_is_delayed_when_it_is_older_than_the_manifest_promises(
+    world: World, age_s: int, state: str
+) -> None:
+    world.load(world.batch("published", as_of=at(1)), worker("w1"))
+
+    world.publish_tables(at(1) + timedelta(seconds=age_s))
+
+    assert world.workers("freshness_state") == {"w1": (state,)}
+
+
+def test_rows_are_partial_where_their_tenant_has_rows_waiting_even_when_delayed(world: World) -> None:
+    batch_id = world.batch("published", as_of=at(1))
+    world.load(batch_id, worker("w1", "t1"), worker("w2", "t2"))
+    world.dead_letter(batch_id, "t1")
+
+    world.publish_tables(at(9))
+
+    assert world.workers("freshness_state") == {"w1": ("partial",), "w2": ("delayed",)}
+
+
+def test_unreliable_outweighs_partial(world: World) -> None:
+    batch_id = world.batch("published", as_of=at(1))
+    world.load(batch_id, worker("w1"))
+    world.dead_letter(batch_id, "t1")
+    world.batch("abandoned", as_of=at(2))  # it had changed the target, and nobody checked
+
+    world.publish_tables(at(2))
+
+    assert world.workers("freshness_state") == {"w1": ("unreliable",)}
+
+
+def test_the_board_has_one_line_for_each_job_of_every_target(world: World) -> None:
+    workers = world.batch("published", as_of=at(1))
+    clients = world.batch("published", as_of=at(1), job_id="mdm__warehouse__client")
+    held = world.batch("held", as_of=at(2), job_id="mdm__warehouse__client")
+    payroll = world.batch("published", as_of=at(-9), job_id="mdm__payroll__worker")
+    world.dead_letter(workers, "t1")
+
+    result = world.build(at(2), "--select", "stg_ledger__batch", "pub_sync_freshness")
+
+    assert result.success, messages(result)
+    board = world.fetch("select * from pub.pub_sync_freshness order by job_id")
+    assert [
+        (row["job_id"], row["newest_batch_id"], row["verdict"], row["fresh_as_of"], row["freshness_state"], row["lag_s"])
+        for row in board
+    ] == [
+        ("mdm__payroll__worker", payroll, "matched", at(-9), "delayed", 11 * 3600),
+        ("mdm__warehouse__client", held, "mismatched", at(1), "unreliable", 3600),
+        ("mdm__warehouse__contract", None, "unverified", None, "unreliable", None),
+        ("mdm__warehouse__worker", workers, "matched", at(1), "partial", 3600),
+    ]  # fmt: skip
+    assert {row["published_batch_id"] for row in board} == {payroll, clients, None, workers}
+    assert {row["as_of"] for row in board} == {at(2)}
+    assert [row["open_dead_letters"] for row in board] == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("given", ["", "--vars={as_of: now}", "--vars={as_of: '2026-03-01T00:00:00'}"])
+def test_a_build_without_a_stated_time_is_refused(world: World, given: str) -> None:
+    result = world.run_dbt("run", "--select", "pub_sync_freshness", *([given] if given else []))
+
+    assert not result.success
+    assert "must be an ISO time with an offset" in messages(result)
+
+
+# --- what cannot happen ---------------------------------------------------------------------------------
+
+
+def test_a_full_refresh_while_a_batch_is_held_keeps_the_last_good_version(world: World) -> None:
+    world.load(world.batch("published", as_of=at(1)), worker("w1", status="active"))
+    world.publish_tables(at(1))
+    world.load(world.batch("held", as_of=at(2)), worker("w1", status="left"))
+
+    world.publish_tables(at(2), "--full-refresh")
+
+    assert world.workers("status") == {"w1": ("active",)}
+
+
+def test_a_second_run_writes_nothing_and_what_analysts_built_on_top_survives(world: World) -> None:
+    world.load(world.batch("published", as_of=at(1)), worker("w1"))
+    world.publish_tables(at(1))
+    world.admin.execute("create view pub.mine as select worker_id from pub.pub_warehouse__worker")
+    written = "select ctid::text, xmin::text from pub.pub_warehouse__worker"
+    before = world.fetch(written)
+
+    world.publish_tables(at(1.1))
+
+    assert world.fetch(written) == before
+    assert world.fetch("select * from pub.mine") == [{"worker_id": "w1"}]
+
+
+def test_a_changed_type_breaks_the_contract_and_the_old_table_stands(world: World) -> None:
+    world.load(world.batch("published", as_of=at(1)), worker("w1"))
+    world.publish_tables(at(1))
+    world.load(world.batch("published", as_of=at(2)), worker("w2"))
+    world.admin.execute("alter table dw.worker alter column annual_salary type double precision")
+    try:
+        result = world.build(at(2), "--select", "stg_ledger__batch", "pub_warehouse__worker")
+    finally:
+        world.admin.execute("alter table dw.worker alter column annual_salary type numeric(14, 2)")
+
+    assert not result.success
+    assert "enforced contract that failed" in messages(result)
+    assert "annual_salary" in messages(result)
+    assert world.workers("annual_salary") == {"w1": (1,)}
+
+
+def test_a_target_that_shows_nothing_empties_no_table(world: World) -> None:
+    """Without its row-level policy the role sees no row and gets no error. Also: no half of a build is ever visible."""
+    world.load(world.batch("published", as_of=at(1)), worker("w1"), worker("w2"))
+    world.publish_tables(at(1))
+    world.batch("published", as_of=at(2))
+    world.admin.execute("drop policy dbt_reads on dw.worker")
+    try:
+        result = world.build(at(2), "--select", "stg_ledger__batch", "pub_warehouse__worker")
+    finally:
+        world.admin.execute("create policy dbt_reads on dw.worker for select to syncline_dbt using (true)")
+
+    assert not result.success
+    assert "2 of 2 published rows are no longer in dw.worker" in messages(result)
+    assert world.workers("fresh_as_of") == {"w1": (at(1),), "w2": (at(1),)}
+
+
+def test_a_failed_build_takes_back_what_it_had_merged(world: World) -> None:
+    world.load(world.batch("published", as_of=at(1)), worker("w1"), worker("w2"))
+    world.publish_tables(at(1))
+    world.load(world.batch("published", as_of=at(2)), worker("w3"))
+    world.admin.execute("delete from dw.worker where worker_id <> 'w3'")
+
+    result = world.build(at(2), "--select", "stg_ledger__batch", "pub_warehouse__worker")
+
+    assert not result.success
+    assert set(world.workers()) == {"w1", "w2"}
+
+
+def test_a_row_erased_from_the_target_leaves_when_a_person_says_so(world: World) -> None:
+    world.load(world.batch("published", as_of=at(1)), worker("w1"), worker("w2"))
+    world.publish_tables(at(1))
+    world.admin.execute("delete from dw.worker where worker_id = 'w1'")
+
+    result = world.run_dbt(
+        "build", "--select", "pub_warehouse__worker", "--vars",
+        f"{{as_of: '{at(1).isoformat()}', removed_ratio_max: 1}}",
+    )  # fmt: skip
+
+    assert result.success, messages(result)
+    assert set(world.workers()) == {"w2"}
+
+
+def test_a_column_new_in_the_contract_is_filled_for_every_row(world: World) -> None:
+    world.load(world.batch("published", as_of=at(1)), worker("w1"), worker("w2"))
+    world.publish_tables(at(1))
+    world.admin.execute("alter table pub.pub_warehouse__worker drop column annual_salary")
+    world.load(world.batch("held", as_of=at(2)), worker("w2"))
+
+    world.publish_tables(at(2))
+
+    assert world.workers("annual_salary") == {"w1": (1,), "w2": (None,)}  # w2 stands: nothing vouches for the value
