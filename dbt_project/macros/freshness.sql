@@ -1,6 +1,7 @@
 {# What a reader may think of a row or a job. The first that holds, worst first:
 
-   unreliable  the newest finished batch of the job is not published and `matched`, or nothing was ever published
+   unreliable  a batch of the job was held, or abandoned after it had changed the target, and no later one covers it;
+               or nothing was ever published
    partial     rows of the job (on a row: of the job and the row's tenant) wait in open dead letters
    delayed     older than the manifest's `sla.latency_p99_s_max`
    current     none of these

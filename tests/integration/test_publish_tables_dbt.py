@@ -19,6 +19,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning:dbt_common")
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = ROOT / "dbt_project"
 DEMO_SQL = ROOT / "demo" / "world" / "sql"
@@ -86,7 +87,13 @@ class World:
             )
 
     def batch(
-        self, state: str, *, as_of: datetime, job_id: str = WORKERS, tenants: list[str] | None = None
+        self,
+        state: str,
+        *,
+        as_of: datetime,
+        job_id: str = WORKERS,
+        mode: str = "incremental",
+        tenants: list[str] | None = None,
     ) -> int:
         """A batch in the given state. Publishing covers what came before it, as the ledger's adapter does."""
         batch_id: int = _insert(
@@ -94,7 +101,7 @@ class World:
             "ledger.batch",
             job_id=job_id,
             run_key="r",
-            mode="incremental",
+            mode=mode,
             tenants=tenants,
             state=state,
             epoch=1,
@@ -105,9 +112,11 @@ class World:
             verdict={"published": "matched", "held": "mismatched"}.get(state, "unverified"),
         )["batch_id"]
         if state == "published":
+            is_whole_job = mode != "window" and tenants is None
             self.admin.execute(
-                "update ledger.batch set published_by = %s where job_id = %s and published_by is null",
-                [batch_id, job_id],
+                "update ledger.batch set published_by = %s where job_id = %s and published_by is null"
+                " and (%s or batch_id = %s)",
+                [batch_id, job_id, is_whole_job, batch_id],
             )
         return batch_id
 
@@ -369,6 +378,20 @@ def test_unreliable_outweighs_partial(world: World) -> None:
     world.publish_tables(at(2))
 
     assert world.workers("freshness_state") == {"w1": ("unreliable",)}
+
+
+def test_a_matched_window_does_not_excuse_the_batch_held_before_it(world: World) -> None:
+    world.load(world.batch("published", as_of=at(1)), worker("w1"), worker("w2"))
+    world.publish_tables(at(1))
+    world.load(world.batch("held", as_of=at(2)), worker("w1", status="left"))
+    world.load(world.batch("published", as_of=at(3), mode="window"), worker("w2", status="left"))
+
+    world.publish_tables(at(3))
+
+    assert world.workers("status", "fresh_as_of", "freshness_state") == {
+        "w1": ("active", at(1), "unreliable"),
+        "w2": ("left", at(3), "unreliable"),
+    }
 
 
 def test_the_board_has_one_line_for_each_job_of_every_target(world: World) -> None:
