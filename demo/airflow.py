@@ -89,11 +89,12 @@ class Airflow:
     ) -> None:
         self.var, self.home, self.logs = var, var / "airflow", var / "log"
         self.port = _choose_port(port)
+        self.port_was_taken = port is None and self.port != PORT_DEFAULT
         self.url = f"http://127.0.0.1:{self.port}"
         self.password = vault.password("airflow_admin")
         self.api = AirflowApi(self.url, USER, self.password)
         self._database_uri = database_uri
-        self._book = Book(var / "run" / "airflow.json")
+        self._book = _book(var)
         self._running: dict[str, tuple[subprocess.Popen[bytes], Started]] = {}
         self._environment = {
             **_inherited(),
@@ -103,14 +104,18 @@ class Airflow:
             **environment,
         }
 
+    @staticmethod
+    def stop_leftovers(var: Path) -> None:
+        """End what an earlier demo, killed half way, left running; before a port is chosen."""
+        _book(var).stop_leftovers(grace_s=STOP_GRACE_S)
+
     @property
     def environment(self) -> Mapping[str, str]:
         """What a shell or another program needs to speak with this Airflow."""
         return self._environment
 
     def prepare(self, pools: Mapping[str, Mapping[str, Any]]) -> None:
-        """Stop what an earlier demo left, make or update the metadata tables, and set the pools."""
-        self._book.stop_leftovers(grace_s=STOP_GRACE_S)
+        """Make or update the metadata tables, and set the pools."""
         self.home.mkdir(parents=True, exist_ok=True)
         if self._schema() is None or self._schema() != self._schema_seen():
             self._run_command("migrate", "db", "migrate")
@@ -338,6 +343,10 @@ class AirflowApi:
         raise DemoError(
             f"Airflow refused {answer.request.method} {path} (HTTP {answer.status_code}): {answer.text[:300]}"
         )
+
+
+def _book(var: Path) -> Book:
+    return Book(var / "run" / "airflow.json")
 
 
 def _choose_port(wanted: int | None) -> int:

@@ -119,7 +119,7 @@ class EmbeddedServer:
         """
         account = _service_account()
         self._make_reachable(account)
-        self._stop_leftover()
+        self.stop_leftover()
         self.port = self._choose_port()
         if not (self.data_dir / "PG_VERSION").exists():
             self._initialise(account)
@@ -154,6 +154,20 @@ class EmbeddedServer:
     def kill(self) -> None:
         """End the server as a power cut would: no shutdown, no checkpoint."""
         self.stop("immediate")
+
+    def stop_leftover(self) -> None:
+        """Stop a server that a killed process left on this folder; its tether ends it too, but takes a moment."""
+        leftover = self._running()
+        if leftover is None:
+            return
+        leftover.send_signal(signal.SIGINT)
+        try:
+            leftover.wait(STOP_WAIT_S)
+        except psutil.TimeoutExpired:
+            raise DemoError(
+                f"a PostgreSQL server (process {leftover.pid}) still uses {self.data_dir} and does not end; "
+                "stop it and run this again."
+            ) from None
 
     def __enter__(self) -> Self:
         return self.start()
@@ -237,20 +251,6 @@ class EmbeddedServer:
         reasons = [line.split("FATAL:", 1)[1].strip() for line in last_words if "FATAL:" in line]
         reason = reasons[-1] if reasons else "no reason given"
         return f"PostgreSQL did not start: {reason}; its log is {self.log}."
-
-    def _stop_leftover(self) -> None:
-        """A killed process ties its server down with it, but that takes a moment; and a tether can fail."""
-        leftover = self._running()
-        if leftover is None:
-            return
-        leftover.send_signal(signal.SIGINT)
-        try:
-            leftover.wait(STOP_WAIT_S)
-        except psutil.TimeoutExpired:
-            raise DemoError(
-                f"a PostgreSQL server (process {leftover.pid}) still uses {self.data_dir} and does not end; "
-                "stop it and run this again."
-            ) from None
 
     def _running(self) -> psutil.Process | None:
         """The server on this folder, started by whomever; the file alone may be left from a crash."""

@@ -19,6 +19,7 @@ class Settings:
     """Where the demo lives and how large it is; a port of None means: take a free one."""
 
     root: Path
+    var: Path
     seed: int
     workers: int
     clients: int
@@ -26,10 +27,6 @@ class Settings:
     admin_uri: str | None
     postgres_port: int | None
     airflow_port: int | None
-
-    @property
-    def var(self) -> Path:
-        return self.root / "var"
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ, root: Path = ROOT) -> Settings:
@@ -40,6 +37,7 @@ class Settings:
         """
         return cls(
             root=root,
+            var=Path(environ.get("SYNCLINE_VAR") or root / "var").resolve(),
             seed=_number(environ, "SYNCLINE_DEMO_SEED", SEED_DEFAULT, range(0, 2**31)),
             workers=_number(environ, "SYNCLINE_DEMO_WORKERS", WORKERS_DEFAULT, range(1, 10_000_001)),
             clients=_number(environ, "SYNCLINE_DEMO_CLIENTS", CLIENTS_DEFAULT, range(1, 10_000)),

@@ -91,7 +91,8 @@ def run(
     """Run a whole batch here: open, extract and map, load, reconcile, publish."""
     from syncline.steps import run_line
 
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("syncline").setLevel(logging.INFO)
     request = RunRequest(
         run_key=f"shell__{datetime.now(UTC):%Y%m%dT%H%M%S}__{uuid.uuid4().hex[:8]}",
         mode=mode,

@@ -13,6 +13,6 @@
     target=ref('stg_warehouse__worker'),
     key=key,
     columns=[
-        'full_name', 'country_code', 'hired_on', 'status', 'annual_salary', 'salary_currency'
+        'full_name', 'country_code', 'birth_year', 'hired_on', 'status', 'annual_salary', 'salary_currency'
     ]
 ) }}

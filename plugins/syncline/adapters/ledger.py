@@ -57,15 +57,15 @@ class Ledger:
         The same run asking again gets its unfinished batch back; a batch of another run that was left unfinished
         is abandoned: its window is still owed, and this batch reads it, because the watermark has not moved.
         """
-        mode = _mode(job, request)
         with self._doing(job.id, "opening a batch"):
             self._register(job)
             held = self._one("select batch_id from ledger.job where job_id = %s for update", job.id)
             earlier = self._one(
-                "select batch_id, state, mode, lower_snapshot is not null as has_lower from ledger.batch"
+                "select batch_id, state, mode from ledger.batch"
                 " where job_id = %s and run_key = %s order by batch_id desc limit 1",
                 job.id, request.run_key,
             )  # fmt: skip
+            mode = self._mode(job, request, earlier)
             if earlier is not None and not State(earlier["state"]).is_final:
                 self._take(job.id, earlier["batch_id"])
                 return self.batch(earlier["batch_id"])
@@ -309,6 +309,16 @@ class Ledger:
             yield
             self._audit(batch.job_id, batch.batch_id, f"batch_{event}", detail)
 
+    def _mode(self, job: SyncJob, request: RunRequest, earlier: dict[str, Any] | None) -> Mode:
+        """What to read. A run that is run again reads what it read; a first batch owes everything and is called so."""
+        if request.mode is None and earlier is not None and earlier["mode"] == Mode.FULL:
+            return Mode.FULL
+        mode = _asked_mode(job, request)
+        if mode is Mode.INCREMENTAL:
+            mark = self._one("select job_id from ledger.watermark where job_id = %s", job.id)
+            return Mode.FULL if mark is None else mode
+        return mode
+
     def _register(self, job: SyncJob) -> None:
         manifest = job.manifest
         self._session.execute(
@@ -450,7 +460,7 @@ def install(folder: Path) -> list[str]:
     return [file.name for file in files]
 
 
-def _mode(job: SyncJob, request: RunRequest) -> Mode:
+def _asked_mode(job: SyncJob, request: RunRequest) -> Mode:
     """What to read: asked for, or what the job is made for. Contradictions are told before anything happens."""
     mode = request.mode or job.default_mode
     if request.is_backfill and request.window is not None and job.source.cursor is not None:

@@ -212,6 +212,7 @@ class Target:
     def preflight(self) -> None:
         """Stop before the first row: missing columns, or a role that row-level security would not bind."""
         with telling(self._doing("looking at the target")), self._session.transaction():
+            self._become_tenant()  # the login may not even see the table's schema
             self._look_at_columns()
             self._look_at_role()
 

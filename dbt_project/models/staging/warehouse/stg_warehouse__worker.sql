@@ -4,6 +4,7 @@ select
     worker_id,
     full_name,
     country_code,
+    birth_year,
     hired_on,
     status,
     annual_salary,

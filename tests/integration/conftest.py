@@ -1,0 +1,178 @@
+"""A small lab for the line: one hub table, one RLS-guarded copy, and a manifest that a test may bend.
+
+The demo world's roles, corridor and ledger are used as they are, so what holds here holds for real grants.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import yaml
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import dict_row
+
+from demo.world.provision import LOGIN_ROLES, provision
+from syncline import steps
+from syncline.core.manifest import SyncJob, load_job
+from syncline.core.values import BatchSummary, RunRequest
+from tests.conftest import ROOT, Postgres
+
+JOB = "mdm__payroll__person"
+MANIFEST: dict[str, Any] = {
+    "version": "1.0.0",
+    "description": "People of the hub, for tests",
+    "domain": "lab",
+    "criticality": "high",
+    "owner": {"team": "lab", "oncall": "lab-oncall", "business": "lab-business"},
+    "tenancy": {"column": "tenant_id"},
+    "schedule": {"cron": "0 1 * * *"},
+    "sla": {"latency_p50_s_max": 60, "latency_p99_s_max": 3600},
+    "source": {
+        "connection": "mdm", "table": "lab.person", "key": ["tenant_id", "person_id"], "cursor": "updated_at",
+        "tenant": "tenant_id", "deleted": "is_deleted",
+    },
+    "target": {
+        "connection": "payroll", "table": "lab.person", "key": ["tenant_id", "person_no"], "write": "upsert",
+        "on_delete": "hard", "version": "source_event_at",
+        "stamps": {"batch": "sync_batch_id", "loaded_at": "loaded_at"},
+    },
+    "mapping": JOB,
+    "errors": {"rejected_ratio_max": 0.5, "severity": "ticket"},
+}  # fmt: skip
+MAPPING: dict[str, Any] = {
+    "version": "1.0.0",
+    "source": {"tenant_id": "text", "person_id": "text", "name": "text", "born": "text", "updated_at": "timestamptz"},
+    "fields": {
+        "tenant_id": {"from": "tenant_id", "type": "text", "checks": ["required"]},
+        "person_no": {"from": "person_id", "type": "text", "checks": ["required"]},
+        "name": {"from": "name", "type": "text", "steps": ["trim"], "checks": ["required"]},
+        "born": {"from": "born", "type": "date", "steps": [{"parse_date": "iso"}]},
+        "source_event_at": {"from": "updated_at", "type": "timestamptz"},
+    },
+}
+SOURCE_DDL = """
+drop schema if exists lab cascade;
+create schema lab;
+create table lab.person (tenant_id text, person_id text, name text, born text,
+    updated_at timestamptz not null default now(), is_deleted boolean not null default false,
+    primary key (tenant_id, person_id));
+create index on lab.person (updated_at);
+grant usage on schema lab to syncline_reader;
+grant select on lab.person to syncline_reader;
+"""
+TARGET_DDL = """
+drop schema if exists lab cascade;
+create schema lab;
+grant usage on schema lab to syncline_tenant;
+create table lab.person (tenant_id text, person_no text, name text not null, born date, source_event_at timestamptz,
+    loaded_at timestamptz, sync_batch_id bigint, is_gone boolean not null default false,
+    primary key (tenant_id, person_no));
+alter table lab.person enable row level security, force row level security;
+create policy tenant on lab.person for all to syncline_tenant
+    using (tenant_id in (select syncline.scoped_tenants())) with check (tenant_id in (select syncline.scoped_tenants()));
+grant select, insert, update, delete on lab.person to syncline_tenant;
+alter schema lab owner to syncline_owner;
+alter table lab.person owner to syncline_owner;
+delete from syncline.marker; delete from syncline.fence;
+delete from syncline.job_tenant where job_id = 'mdm__payroll__person';
+insert into syncline.job_tenant values ('mdm__payroll__person', 't1'), ('mdm__payroll__person', 't2');
+"""
+LEDGER_RESET = """
+alter table ledger.audit disable trigger user;
+truncate ledger.audit, ledger.alert, ledger.dead_letter, ledger.result, ledger.attempt, ledger.watermark,
+    ledger.tenant_count, ledger.batch, ledger.job restart identity;
+alter table ledger.audit enable trigger user;
+"""
+
+
+@pytest.fixture(scope="session")
+def world_uris(pg: Postgres) -> dict[str, str]:
+    """The demo world's databases, without rows."""
+    return provision(pg.admin_conninfo, {role: uuid.uuid4().hex for role in LOGIN_ROLES})
+
+
+class Lab:
+    """One job between two real tables."""
+
+    def __init__(self, admin: str, folder: Path) -> None:
+        self.admin, self.folder = admin, folder
+        self.manifest, self.mapping = deepcopy(MANIFEST), deepcopy(MAPPING)
+        shutil.copytree(ROOT / "include" / "expectations", folder / "include" / "expectations")
+        for kind in ("manifests", "mappings"):
+            (folder / "include" / kind).mkdir(parents=True)
+
+    @property
+    def job(self) -> SyncJob:
+        """The job as the files say now."""
+        for kind, content in (("manifests", self.manifest), ("mappings", self.mapping)):
+            (self.folder / "include" / kind / f"{JOB}.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+        return load_job(self.folder, JOB)
+
+    def sql(self, database: str, statement: str, *parameters: Any) -> list[dict[str, Any]]:
+        """Run anything as the superuser."""
+        conninfo = make_conninfo(self.admin, dbname=database)
+        with psycopg.connect(conninfo, autocommit=True, row_factory=dict_row) as session:
+            cursor = session.execute(statement.encode(), parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def hub(self, *people: dict[str, Any]) -> None:
+        """Insert or change people in the hub; `at` is their updated_at."""
+        for person in people:
+            row = {"tenant_id": "t1", "name": "Ann", "born": "1990-01-01", "is_deleted": False, **person}
+            moment = row.pop("at", None)
+            names = sql.SQL(", ").join(map(sql.Identifier, row))
+            with psycopg.connect(make_conninfo(self.admin, dbname="mdm"), autocommit=True) as session:
+                session.execute(
+                    sql.SQL(
+                        "insert into lab.person ({n}, updated_at) values ({v}, coalesce({at}::timestamptz, now()))"
+                        " on conflict (tenant_id, person_id) do update set ({n}, updated_at) = ({e}, excluded.updated_at)"
+                    ).format(
+                        n=names, v=sql.SQL(", ").join(map(sql.Literal, row.values())), at=sql.Literal(moment),
+                        e=sql.SQL(", ").join(sql.Identifier("excluded", name) for name in row),
+                    )  # fmt: skip
+                )
+
+    def run(self, run_key: str = "", **request: Any) -> BatchSummary:
+        return steps.run_line(self.job, RunRequest(run_key=run_key or uuid.uuid4().hex, **request))
+
+    def shell(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """The `syncline` command in a process of its own, as a user runs it."""
+        _ = self.job
+        return subprocess.run(
+            [sys.executable, "-m", "syncline", *arguments],
+            env={**os.environ, **environment}, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+
+    def people(self) -> dict[str, str]:
+        """What the target shows: tenant/person -> name."""
+        rows = self.sql("payroll", "select tenant_id, person_no, name from lab.person where not is_gone order by 1, 2")
+        return {f"{row['tenant_id']}/{row['person_no']}": row["name"] for row in rows}
+
+    def ledger(self, statement: str, *parameters: Any) -> list[dict[str, Any]]:
+        return self.sql("warehouse", statement, *parameters)
+
+
+@pytest.fixture
+def lab(pg: Postgres, world_uris: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    for name, uri in world_uris.items():
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name}", uri)
+    monkeypatch.setenv("SYNCLINE_PAYLOAD_KEY", base64.urlsafe_b64encode(os.urandom(32)).decode())
+    monkeypatch.setenv("SYNCLINE_HOME", str(tmp_path))
+    monkeypatch.setenv("SYNCLINE_VAR", str(tmp_path / "var"))
+    made = Lab(pg.admin_conninfo, tmp_path)
+    made.sql("mdm", SOURCE_DDL)
+    made.sql("payroll", TARGET_DDL)
+    made.ledger(LEDGER_RESET)
+    yield made
