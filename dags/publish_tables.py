@@ -15,7 +15,8 @@ clock: a cleared run judges freshness at the moment that it was due. To judge it
   with its readers, or change the target back.
 - *published rows are no longer in ...*: the role `syncline_dbt` sees too few rows of the target. Look at its row-level
   policy. If rows were erased on purpose, the message says how to go on.
-- *PublicationDoubtful*: the table is built, and a test of it failed. The log names the test and its query.
+- *PublicationDoubtful*: the table is built, and a test of it failed. The log names the test; its query is under
+  Rendered Templates.
 
 **A batch is held**: nothing to do here. Its rows keep their last good version, marked `unreliable`, until a batch of
 the job is published again.

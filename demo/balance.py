@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -37,7 +38,14 @@ class Sheet:
         return max((row["batch_id"] or 0 for row in self.rows), default=0)
 
     def table(self) -> Table:
-        table = Table(title=self.title, title_justify="left", title_style="bold", pad_edge=False)
+        table = Table(
+            title=self.title,
+            title_justify="left",
+            title_style="bold",
+            box=SIMPLE_HEAD,
+            padding=(0, 2, 0, 0),
+            pad_edge=False,
+        )
         table.add_column("job", no_wrap=True)
         for name in ("mode", *COUNTS, "tenants"):
             table.add_column(name, justify="left" if name == "mode" else "right", no_wrap=True)
@@ -85,4 +93,4 @@ def _freshness(row: Mapping[str, Any]) -> str:
     if not row["fresh_as_of"]:
         return ""
     at = datetime.fromisoformat(row["fresh_as_of"])
-    return f"{at:%Y-%m-%d %H:%M:%S}Z {row['freshness_state']}"
+    return f"{at:%H:%M:%S}Z {row['freshness_state']}"

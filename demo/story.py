@@ -13,6 +13,8 @@ from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.status import Status
 
+TABLE_WIDTH = 140
+
 
 class Story:
     """Tells the chapters of the demo. `note` may be called from any thread."""
@@ -46,6 +48,7 @@ class Story:
     def say(self, sentence: str) -> None:
         self.console.print(escape(sentence))
 
-    def show(self, *things: RenderableType) -> None:
-        for thing in things:
-            self.console.print(thing)
+    def show(self, *tables: RenderableType) -> None:
+        """Print wide things whole, also into a narrow log: a cut number is worse than a wrapped line."""
+        for table in tables:
+            self.console.print(table, width=max(self.console.width, TABLE_WIDTH), crop=False)

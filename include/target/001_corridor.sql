@@ -1,5 +1,5 @@
 -- What a target database lends to Syncline: a fence, a tenant scope, markers and a place for staging.
--- Run once by the owner of the target (`syncline install-target`), idempotent. Runs as the current role, which
+-- Run once by the owner of the target: `psql -f include/target/001_corridor.sql`. Idempotent. The current role
 -- becomes the owner of schema `syncline`; roles syncline_loader (login) and syncline_tenant (nologin) must exist.
 create schema if not exists syncline;
 create schema if not exists staged;

@@ -18,12 +18,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from syncline.adapters import project
 from syncline.core.checking import check_project
 from syncline.core.errors import EnvironmentFailure, SynclineError, TransientError
 from syncline.core.findings import Finding
 from syncline.core.manifest import SyncJob, job_ids, load_job
 from syncline.core.values import Mode, RunRequest
-from syncline.steps import project
 
 app = typer.Typer(
     help=__doc__.splitlines()[0], no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False

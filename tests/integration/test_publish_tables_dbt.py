@@ -350,9 +350,7 @@ def test_a_batch_of_some_tenants_says_nothing_about_the_others(world: World) -> 
         (SLA_S + 1, "delayed"),
     ],
 )
-def test_a_row_is_delayed_when_it_is_older_than_the_manifest_promises(
-    world: World, age_s: int, state: str
-) -> None:
+def test_a_row_is_delayed_when_it_is_older_than_the_manifest_promises(world: World, age_s: int, state: str) -> None:
     world.load(world.batch("published", as_of=at(1)), worker("w1"))
 
     world.publish_tables(at(1) + timedelta(seconds=age_s))
@@ -406,15 +404,13 @@ def test_the_board_has_one_line_for_each_job_of_every_target(world: World) -> No
 
     assert result.success, messages(result)
     board = world.fetch("select * from pub.pub_sync_freshness order by job_id")
-    assert [
-        (row["job_id"], row["newest_batch_id"], row["verdict"], row["fresh_as_of"], row["freshness_state"], row["lag_s"])
-        for row in board
-    ] == [
+    shown = ("job_id", "newest_batch_id", "verdict", "fresh_as_of", "freshness_state", "lag_s")
+    assert [tuple(row[name] for name in shown) for row in board] == [
         ("mdm__payroll__worker", payroll, "matched", at(-9), "delayed", 11 * 3600),
         ("mdm__warehouse__client", held, "mismatched", at(1), "unreliable", 3600),
         ("mdm__warehouse__contract", None, "unverified", None, "unreliable", None),
         ("mdm__warehouse__worker", workers, "matched", at(1), "partial", 3600),
-    ]  # fmt: skip
+    ]
     assert {row["published_batch_id"] for row in board} == {payroll, clients, None, workers}
     assert {row["as_of"] for row in board} == {at(2)}
     assert [row["open_dead_letters"] for row in board] == [0, 0, 0, 1]

@@ -12,7 +12,7 @@ from threading import Thread
 
 import pytest
 
-from syncline.adapters import alerts
+from syncline.adapters import project
 from syncline.adapters.alerts import Alert, Journal, Webhook, deliver, deliver_pending
 
 SECRET_PATH = "/services/T0SECRET"
@@ -245,7 +245,7 @@ def test_one_alert_that_the_receiver_refuses_does_not_hold_up_the_others(configu
 
 def test_without_a_webhook_the_alert_is_a_line_in_a_file_and_one_in_the_log(monkeypatch, tmp_path, caplog):
     monkeypatch.delenv("SYNCLINE_ALERT_WEBHOOK", raising=False)
-    monkeypatch.setattr(alerts, "JOURNAL", tmp_path / "var" / "alerts.jsonl")
+    monkeypatch.setenv("SYNCLINE_VAR", str(tmp_path / "var"))
 
     assert deliver(alert(1))
     assert deliver_pending([(32, alert(None, severity="ticket"))]) == [32]
@@ -257,11 +257,11 @@ def test_without_a_webhook_the_alert_is_a_line_in_a_file_and_one_in_the_log(monk
     assert [record.levelno for record in caplog.records] == [logging.ERROR, logging.WARNING]
 
 
-def test_the_journal_lies_below_the_checkout():
-    checkout = alerts.JOURNAL.parents[1]
+def test_the_journal_lies_below_the_checkout(monkeypatch):
+    monkeypatch.delenv("SYNCLINE_VAR", raising=False)
+    monkeypatch.delenv("SYNCLINE_HOME", raising=False)
 
-    assert alerts.JOURNAL.relative_to(checkout).as_posix() == "var/alerts.jsonl"
-    assert (checkout / "plugins" / "syncline" / "adapters" / "alerts.py").is_file()
+    assert (project.var().parent / "plugins" / "syncline" / "adapters" / "alerts.py").is_file()
 
 
 def test_a_journal_that_cannot_be_written_leaves_the_alert_owed_and_logged(tmp_path, caplog):

@@ -29,9 +29,7 @@ def read(path: Path) -> Any:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
-DESCRIBED = {
-    model["name"]: model for path in sorted(MODELS.rglob("*.yml")) for model in read(path).get("models", [])
-}
+DESCRIBED = {model["name"]: model for path in sorted(MODELS.rglob("*.yml")) for model in read(path).get("models", [])}
 MANIFESTS = {path.stem: read(path) for path in sorted((INCLUDE / "manifests").glob("*.yaml"))}
 PUB = {path.stem: path.read_text(encoding="utf-8") for path in sorted((MODELS / "pub").glob("*.sql"))}
 FED = {name: found[1] for name, text in PUB.items() if (found := re.search(r"job_id = '(\w+)'", text))}
@@ -45,9 +43,7 @@ def columns_of(model: str) -> dict[str, dict[str, Any]]:
 
 
 def fields_of(job_id: str) -> dict[str, dict[str, Any]]:
-    fields: dict[str, dict[str, Any]] = read(
-        INCLUDE / "mappings" / f"{MANIFESTS[job_id]['mapping']}.yaml"
-    )["fields"]
+    fields: dict[str, dict[str, Any]] = read(INCLUDE / "mappings" / f"{MANIFESTS[job_id]['mapping']}.yaml")["fields"]
     return {name: field for name, field in fields.items() if name not in STAMPS}
 
 
@@ -64,7 +60,7 @@ def is_not_null(column: dict[str, Any]) -> bool:
 
 def test_each_published_table_is_fed_by_the_job_it_is_named_after() -> None:
     assert FED, "no pub_ model names its job; is `{% set job_id = '...' %}` still the form?"
-    assert {f"pub_{job_id.split('__', 1)[1]}": job_id for job_id in FED.values()} == {m: j for m, j in FED.items()}
+    assert {f"pub_{job_id.split('__', 1)[1]}": job_id for job_id in FED.values()} == FED
     assert set(FED.values()) <= set(MANIFESTS)
 
 

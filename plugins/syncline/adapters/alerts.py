@@ -30,9 +30,11 @@ from urllib.parse import urlsplit
 import requests
 from requests.auth import AuthBase
 
+from syncline.adapters import project
+
 TIMEOUT_S = 5.0  # a task's failure callback waits for it
 SUMMARY_LENGTH_MAX = 1_000
-JOURNAL = Path(__file__).resolve().parents[3] / "var" / "alerts.jsonl"  # below the checkout, like all we write
+JOURNAL = "alerts.jsonl"  # in var/, where all that we write stands
 
 # The receiver's word about this one alert; anything else that is no success is about the sink.
 REFUSED_STATUS = frozenset({400, 413, 415, 422})
@@ -149,7 +151,7 @@ def sink_from_environment() -> Sink:
     """The webhook where one is configured, the journal where none is."""
     url = os.environ.get("SYNCLINE_ALERT_WEBHOOK", "").strip()
     if not url:
-        return Journal(JOURNAL)
+        return Journal(project.var() / JOURNAL)
     return Webhook(url, os.environ.get("SYNCLINE_ALERT_TOKEN", "").strip() or None)
 
 

@@ -9,7 +9,7 @@ every way in which a check can have looked at nothing is told apart here and nam
 The validation result becomes evidence for the ledger: ids, counts and ratios, no row of anybody. Data Docs
 are a convenience for people: if the site cannot be written, the verdict stands and the evidence says so.
 
-It counts nothing itself and knows no database. Great Expectations (an import of 5 s) and pandas are imported
+It counts nothing itself and knows no database. Great Expectations (an import of 2 to 6 s) and pandas are imported
 inside functions, because every DAG parse imports this module.
 """
 

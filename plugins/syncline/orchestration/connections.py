@@ -34,7 +34,7 @@ def airflow_uri(connection_id: str) -> str:
         connection = Connection.get(connection_id)
     except AirflowNotFoundException:
         raise EnvironmentFailure(
-            f"Airflow has no connection '{connection_id}', which a manifest names. Nothing was read or written. "
+            f"Airflow has no connection '{connection_id}', which this task needs. Nothing was read or written. "
             f"Add it under Admin > Connections, or set AIRFLOW_CONN_{connection_id.upper()}, and clear the task."
         ) from None
     if connection.conn_type not in POSTGRES:

@@ -16,7 +16,7 @@ from syncline.core.errors import ManifestInvalid
 from syncline.core.manifest import SyncJob, load_job
 from syncline.orchestration import guide
 from syncline.orchestration.callbacks import alert_task_failed
-from syncline.orchestration.operators import Open, Publish, Step
+from syncline.orchestration.operators import Open, Publish, Reconcile, Step
 from syncline.orchestration.params import run_params
 from syncline.orchestration.pools import source_pool, target_pool
 from syncline.orchestration.retry import SETTINGS
@@ -52,7 +52,7 @@ def build_dag(job: SyncJob) -> DAG:
         ("open", Open, None),
         ("extract_and_map", Step, source_pool(job)),
         ("load", Step, target_pool(job)),
-        ("reconcile", Step, target_pool(job)),
+        ("reconcile", Reconcile, target_pool(job)),
         ("publish", Publish, None),
     ):
         task = operator(

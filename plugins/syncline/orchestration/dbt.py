@@ -52,8 +52,9 @@ class PublicationDoubtful(TerminalError):
     def __init__(self, tests: list[str]) -> None:
         super().__init__(
             f"{DAG_ID}: {len(tests)} tests of a published table failed: {', '.join(tests)}. The table is built and "
-            "readers see it; nothing that depends on it was built. Trying again changes nothing: the test's query in "
-            "this log shows the rows; mend them in the source or the mapping, run the job, and this DAG follows."
+            "readers see it; nothing that depends on it was built. Trying again changes nothing. The query that finds "
+            "the rows is under Rendered Templates, compiled_sql, or on a shell: "
+            f"`dbt compile --select {tests[0]}`. Once the rows are mended and synced, this DAG follows by itself."
         )
         self.tests = tests
 
@@ -62,7 +63,7 @@ def build_dag(doc_md: str | None) -> DAG:
     """The DAG `publish_tables`, with the DAG file's docstring as its guide.
 
     Raises:
-        EnvironmentFailure: The dbt project was never parsed on this machine.
+        EnvironmentFailure: The dbt project was not parsed on this machine, or before models were added or removed.
     """
     manifest_path = var() / "dbt" / "manifest.json"
     models = _models(manifest_path)
@@ -157,9 +158,9 @@ def _alert(model: str, error_type: str) -> Alert:
         job_id=DAG_ID,
         batch_id=None,
         control="SYNC-007",
-        severity="ticket",  # readers keep the last good rows, and see them grow old
+        severity="ticket",  # readers still have a table, and see it grow old
         oncall=meta["oncall"],
-        summary=f"{DAG_ID}: {model} failed with {error_type}; readers keep the rows of the last good build",
+        summary=f"{DAG_ID}: {model} failed with {error_type}; the guide of the DAG says what to do",
     )
 
 
@@ -167,12 +168,20 @@ def _models(manifest_path: Path) -> list[dict[str, Any]]:
     try:
         nodes = json.loads(manifest_path.read_text(encoding="utf-8"))["nodes"]
     except FileNotFoundError:
-        raise EnvironmentFailure(
-            f"{manifest_path} is missing, so there is no DAG {DAG_ID}; published tables stay as they are. Make it: "
-            f"DBT_TARGET_PATH={manifest_path.parent} DBT_LOG_PATH={manifest_path.parent} "
-            "dbt parse --project-dir dbt_project --profiles-dir dbt_project"
-        ) from None
-    return [node for node in nodes.values() if node["resource_type"] == "model"]
+        raise _unparsed(manifest_path, "is missing") from None
+    models = [node for node in nodes.values() if node["resource_type"] == "model"]
+    if {node["name"] for node in models} != {path.stem for path in (root() / "dbt_project/models").rglob("*.sql")}:
+        raise _unparsed(manifest_path, "is older than dbt_project/models, which has other models")
+    return models
+
+
+def _unparsed(manifest_path: Path, how: str) -> EnvironmentFailure:
+    folder = manifest_path.parent
+    return EnvironmentFailure(
+        f"{manifest_path} {how}, so there is no DAG {DAG_ID}; published tables stay as they are. Make it: "
+        f"DBT_TARGET_PATH={folder} DBT_LOG_PATH={folder} "
+        "dbt parse --project-dir dbt_project --profiles-dir dbt_project"
+    )
 
 
 def _shared_meta(models: list[dict[str, Any]]) -> dict[str, str]:

@@ -25,7 +25,7 @@ class Stopped(KeyboardInterrupt):
 
 
 class Step(BaseOperator):
-    """One step of a batch: takes the batch id of the task before it and hands its own on."""
+    """One step of a batch, by the batch id that `open` has handed on."""
 
     template_fields = ()
     ui_color = "#e8f1f8"
@@ -48,13 +48,12 @@ class Step(BaseOperator):
         return batch_id
 
     def batch_id(self, context: Any) -> int:
-        """What the task before this one handed on."""
-        (before,) = self.upstream_task_ids
-        batch_id: int | None = context["ti"].xcom_pull(task_ids=before)
+        """What `open` handed on; every task passes the same id along."""
+        batch_id: int | None = context["ti"].xcom_pull(task_ids="open")
         if batch_id is None:
             raise TerminalError(
-                f"{self.job.id}: task '{before}' handed on no batch id; was it marked success by hand? Nothing was "
-                f"done. Clear the run from `open`: it opens a batch of its own."
+                f"{self.job.id}: task 'open' handed on no batch id; was it marked success by hand? Nothing was done. "
+                f"Clear the run from `open`: it opens a batch of its own."
             )
         return batch_id
 
@@ -77,11 +76,24 @@ class Open(Step):
         return batch_id
 
 
+class Reconcile(Step):
+    """Proves the batch. After a dry run it is skipped, not green: nothing was compared."""
+
+    def work(self, context: Any) -> int:
+        batch_id = super().work(context)
+        if context["params"]["dry_run"]:
+            raise AirflowSkipException(f"dry run of batch {batch_id}: nothing was loaded, so nothing is compared")
+        return batch_id
+
+
 class Publish(Step):
-    """Publishes, and tells the asset which batch it was: its ids, counts and verdict, never rows."""
+    """Publishes, and tells the asset which batch it was: its ids, counts and verdict, never rows.
+
+    It also runs when `reconcile` was skipped, to clear up after a dry run; whether the gate may open it asks the ledger.
+    """
 
     def __init__(self, *, job: SyncJob, **kwargs: Any) -> None:
-        super().__init__(job=job, outlets=[job_asset(job.id)], **kwargs)
+        super().__init__(job=job, outlets=[job_asset(job.id)], trigger_rule="none_failed", **kwargs)
 
     def work(self, context: Any) -> int:
         from syncline import steps

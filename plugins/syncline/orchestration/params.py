@@ -120,7 +120,7 @@ def run_request(job: SyncJob, context: Mapping[str, Any]) -> RunRequest:
         mode = Mode.WINDOW  # the form's default; a backfill is about its own interval
     request = RunRequest(
         run_key=run.run_id,
-        mode=mode,
+        mode=None if mode is job.default_mode else mode,  # None: a run that is run again reads what it read
         tenants=tuple(params["tenants"]) if params.get("tenants") else None,
         dry_run=params["dry_run"],
         reason=(params["reason"] or "").strip(),

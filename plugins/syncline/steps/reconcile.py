@@ -10,11 +10,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from syncline.adapters import expectations, ledger, target
+from syncline.adapters import expectations, ledger, project, target
 from syncline.core.errors import BatchHeld
 from syncline.core.manifest import SyncJob
 from syncline.core.values import TOTAL, Batch, Mode, State, TenantCheck, Verdict
-from syncline.steps import alerting, project
+from syncline.steps import alerting
 
 log = logging.getLogger(__name__)
 CONTROL = "SYNC-005"

@@ -1,0 +1,63 @@
+"""What the documents say is held against what exists: paths, make targets, and every command they show."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+DOCUMENTS = sorted(
+    [ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("include/**/*.md"),
+     *ROOT.glob("benchmarks/*.md")]
+)  # fmt: skip
+SHELL = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
+CODE_PATH = re.compile(r"`((?:plugins|include|tests|docs|dags|dbt_project|demo|benchmarks)/[^`\s<>*]+)`")
+# Long ones are run by a test of their own: the demo by tests/demo, the tests by whoever reads this.
+ELSEWHERE = ("make demo", "make demo-once", "make test")
+
+
+def commands() -> list[str]:
+    """Every line of every shell block, without repetition."""
+    blocks = (block for document in DOCUMENTS for block in SHELL.findall(document.read_text()))
+    return sorted({line.strip() for block in blocks for line in block.splitlines() if line.strip()})
+
+
+def test_there_are_commands_to_run() -> None:
+    assert len(commands()) > 5
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_path_in_the_documents_exists(document: Path) -> None:
+    text = document.read_text()
+    linked = {(document.parent / link).resolve() for link in LINK.findall(text)}
+    named = {ROOT / path.rstrip("/") for path in CODE_PATH.findall(text)}
+    missing = sorted(str(path.relative_to(ROOT)) for path in linked | named if not path.exists())
+    assert not missing, f"{document.name} names what is not there: {missing}"
+
+
+@pytest.mark.parametrize("command", [line for line in commands() if line.startswith("make ")])
+def test_every_make_target_in_the_documents_exists(command: str) -> None:
+    target = shlex.split(command)[1]
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), f"Makefile has no {target}"
+
+
+@pytest.mark.parametrize("command", [line for line in commands() if ".venv/bin/syncline" in line])
+def test_every_syncline_command_in_the_documents_works(command: str, demo_world: dict[str, str]) -> None:
+    done = subprocess.run(
+        shlex.split(command), cwd=ROOT, env={**os.environ, **demo_world}, capture_output=True, text=True, timeout=120,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_every_shell_command_is_of_a_kind_that_is_run() -> None:
+    kinds = ("make ", ".venv/bin/syncline", ".venv/bin/python benchmarks/", "python benchmarks/")
+    strange = [line for line in commands() if not line.startswith(kinds)]
+    assert not strange, f"commands that no test runs: {strange}"
