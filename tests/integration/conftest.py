@@ -40,17 +40,25 @@ MANIFEST: dict[str, Any] = {
     "schedule": {"cron": "0 1 * * *"},
     "sla": {"latency_p50_s_max": 60, "latency_p99_s_max": 3600},
     "source": {
-        "connection": "mdm", "table": "lab.person", "key": ["tenant_id", "person_id"], "cursor": "updated_at",
-        "tenant": "tenant_id", "deleted": "is_deleted",
+        "connection": "mdm",
+        "table": "lab.person",
+        "key": ["tenant_id", "person_id"],
+        "cursor": "updated_at",
+        "tenant": "tenant_id",
+        "deleted": "is_deleted",
     },
     "target": {
-        "connection": "payroll", "table": "lab.person", "key": ["tenant_id", "person_no"], "write": "upsert",
-        "on_delete": "hard", "version": "source_event_at",
+        "connection": "payroll",
+        "table": "lab.person",
+        "key": ["tenant_id", "person_no"],
+        "write": "upsert",
+        "on_delete": "hard",
+        "version": "source_event_at",
         "stamps": {"batch": "sync_batch_id", "loaded_at": "loaded_at"},
     },
     "mapping": JOB,
     "errors": {"rejected_ratio_max": 0.5, "severity": "ticket"},
-}  # fmt: skip
+}
 MAPPING: dict[str, Any] = {
     "version": "1.0.0",
     "source": {"tenant_id": "text", "person_id": "text", "name": "text", "born": "text", "updated_at": "timestamptz"},
@@ -81,13 +89,18 @@ create table lab.person (tenant_id text, person_no text, name text not null, bor
     primary key (tenant_id, person_no));
 alter table lab.person enable row level security, force row level security;
 create policy tenant on lab.person for all to syncline_tenant
-    using (tenant_id in (select syncline.scoped_tenants())) with check (tenant_id in (select syncline.scoped_tenants()));
+    using (tenant_id in (select syncline.scoped_tenants()))
+    with check (tenant_id in (select syncline.scoped_tenants()));
 grant select, insert, update, delete on lab.person to syncline_tenant;
 alter schema lab owner to syncline_owner;
 alter table lab.person owner to syncline_owner;
 delete from syncline.marker; delete from syncline.fence;
 delete from syncline.job_tenant where job_id = 'mdm__payroll__person';
 insert into syncline.job_tenant values ('mdm__payroll__person', 't1'), ('mdm__payroll__person', 't2');
+"""
+HUB_UPSERT = """
+insert into lab.person ({names}, updated_at) values ({values}, coalesce({at}::timestamptz, now()))
+on conflict (tenant_id, person_id) do update set ({names}, updated_at) = ({changed}, excluded.updated_at)
 """
 LEDGER_RESET = """
 alter table ledger.audit disable trigger user;
@@ -133,16 +146,14 @@ class Lab:
             row = {"tenant_id": "t1", "name": "Ann", "born": "1990-01-01", "is_deleted": False, **person}
             moment = row.pop("at", None)
             names = sql.SQL(", ").join(map(sql.Identifier, row))
+            statement = sql.SQL(HUB_UPSERT).format(
+                names=names,
+                values=sql.SQL(", ").join(map(sql.Literal, row.values())),
+                at=sql.Literal(moment),
+                changed=sql.SQL(", ").join(sql.Identifier("excluded", name) for name in row),
+            )
             with psycopg.connect(make_conninfo(self.admin, dbname="mdm"), autocommit=True) as session:
-                session.execute(
-                    sql.SQL(
-                        "insert into lab.person ({n}, updated_at) values ({v}, coalesce({at}::timestamptz, now()))"
-                        " on conflict (tenant_id, person_id) do update set ({n}, updated_at) = ({e}, excluded.updated_at)"
-                    ).format(
-                        n=names, v=sql.SQL(", ").join(map(sql.Literal, row.values())), at=sql.Literal(moment),
-                        e=sql.SQL(", ").join(sql.Identifier("excluded", name) for name in row),
-                    )  # fmt: skip
-                )
+                session.execute(statement)
 
     def run(self, run_key: str = "", **request: Any) -> BatchSummary:
         return steps.run_line(self.job, RunRequest(run_key=run_key or uuid.uuid4().hex, **request))
@@ -152,8 +163,12 @@ class Lab:
         _ = self.job
         return subprocess.run(
             [sys.executable, "-m", "syncline", *arguments],
-            env={**os.environ, **environment}, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
 
     def people(self) -> dict[str, str]:
         """What the target shows: tenant/person -> name."""

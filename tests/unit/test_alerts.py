@@ -12,7 +12,7 @@ from threading import Thread
 
 import pytest
 
-from syncline.adapters import project
+from syncline.adapters import alerts, project
 from syncline.adapters.alerts import Alert, Journal, Webhook, deliver, deliver_pending
 
 SECRET_PATH = "/services/T0SECRET"

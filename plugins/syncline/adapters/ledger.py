@@ -63,8 +63,9 @@ class Ledger:
             earlier = self._one(
                 "select batch_id, state, mode from ledger.batch"
                 " where job_id = %s and run_key = %s order by batch_id desc limit 1",
-                job.id, request.run_key,
-            )  # fmt: skip
+                job.id,
+                request.run_key,
+            )
             mode = self._mode(job, request, earlier)
             if earlier is not None and not State(earlier["state"]).is_final:
                 self._take(job.id, earlier["batch_id"])
@@ -93,8 +94,9 @@ class Ledger:
             started = self._one(
                 "insert into ledger.attempt (batch_id, step, epoch)"
                 " select batch_id, %s, epoch from ledger.batch where batch_id = %s returning attempt_id",
-                step, batch_id,
-            )  # fmt: skip
+                step,
+                batch_id,
+            )
         attempt_id = started["attempt_id"] if started else 0
         try:
             yield self.batch(batch_id)
@@ -141,9 +143,14 @@ class Ledger:
                 self._release(batch)
 
     def reconciled(
-        self, batch: Batch, checks: Iterable[TenantCheck], verdict: Verdict, ratio: float, ratio_max: float,
+        self,
+        batch: Batch,
+        checks: Iterable[TenantCheck],
+        verdict: Verdict,
+        ratio: float,
+        ratio_max: float,
         evidence: Mapping[str, Any],
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Record the judgement of SYNC-005 and its evidence."""
         with self._changing(batch, "reconciled"):
             self._session.cursor().executemany(
@@ -323,13 +330,22 @@ class Ledger:
         manifest = job.manifest
         self._session.execute(
             "insert into ledger.job (job_id, manifest_version, manifest_hash, source_system, target_system,"
-            " criticality, oncall, sla_latency_s_max) values (%s, %s, %s, %s, %s, %s, %s, %s) on conflict (job_id) do update set"
+            " criticality, oncall, sla_latency_s_max) values (%s, %s, %s, %s, %s, %s, %s, %s)"
+            " on conflict (job_id) do update set"
             " manifest_version = excluded.manifest_version, manifest_hash = excluded.manifest_hash, source_system ="
             " excluded.source_system, target_system = excluded.target_system, criticality = excluded.criticality,"
             " oncall = excluded.oncall, sla_latency_s_max = excluded.sla_latency_s_max",
-            [job.id, manifest.version, job.manifest_hash, job.source.connection, job.target.connection,
-             manifest.criticality, manifest.owner.oncall, manifest.sla.latency_p99_s_max],
-        )  # fmt: skip
+            [
+                job.id,
+                manifest.version,
+                job.manifest_hash,
+                job.source.connection,
+                job.target.connection,
+                manifest.criticality,
+                manifest.owner.oncall,
+                manifest.sla.latency_p99_s_max,
+            ],
+        )
 
     def _insert_batch(self, job: SyncJob, request: RunRequest, mode: Mode, *, again: int | None) -> int:
         """A new batch from the watermark on; a finished run that is run again reads its own window again."""
@@ -343,9 +359,20 @@ class Ledger:
             "   where batch_id = %s and mode = 'incremental' and state = 'published'"
             "   union all select snapshot, cursor_floor, 2 from ledger.watermark where job_id = %s"
             "   order by turn limit 1) as low on %s = 'incremental' returning batch_id",
-            job.id, request.run_key, mode, request.dry_run, list(request.tenants) if request.tenants else None,
-            request.reason, job.manifest.version, job.manifest_hash, begin, end, again, job.id, mode,
-        )  # fmt: skip
+            job.id,
+            request.run_key,
+            mode,
+            request.dry_run,
+            list(request.tenants) if request.tenants else None,
+            request.reason,
+            job.manifest.version,
+            job.manifest_hash,
+            begin,
+            end,
+            again,
+            job.id,
+            mode,
+        )
         return int(cast("dict[str, Any]", row)["batch_id"])
 
     def _take(self, job_id: str, batch_id: int) -> None:

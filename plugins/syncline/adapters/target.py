@@ -280,9 +280,13 @@ class Target:
             "select {tenant}, {outcome}, count(*)\nfrom {staged} as s left join {table} as t on {key}\n"
             "where {errors} is null group by 1, 2"
         ).format(
-            tenant=self._tenant_of_staged(), outcome=self._outcome(), staged=self._staged, table=self._table,
-            key=self._same_key(), errors=_s(ERRORS),
-        )  # fmt: skip
+            tenant=self._tenant_of_staged(),
+            outcome=self._outcome(),
+            staged=self._staged,
+            table=self._table,
+            key=self._same_key(),
+            errors=_s(ERRORS),
+        )
         judged: dict[str, dict[str, int]] = {}
         for tenant, outcome, rows in self._session.execute(statement):
             judged.setdefault(tenant, {})[f"{outcome}_rows"] = rows
@@ -298,11 +302,14 @@ class Target:
             " when {older} then 'superseded'"
             " when {deleted} then {delete} when {differs} then 'updated' else 'unchanged' end"
         ).format(
-            is_new=is_new, deleted=_s(DELETED), older=self._is_older(), differs=self._differs(),
+            is_new=is_new,
+            deleted=_s(DELETED),
+            older=self._is_older(),
+            differs=self._differs(),
             delete=sql.SQL("case when {} then 'unchanged' else 'deleted' end").format(_t(target.deleted))
             if self._is_soft and target.deleted
             else sql.SQL("'deleted'"),
-        )  # fmt: skip
+        )
 
     def _write(self, judged: Balance, loaded_at: datetime) -> None:
         """Write what was judged to differ. The numbers must agree: the judge counted, the statements wrote."""
@@ -336,10 +343,14 @@ class Target:
             "insert into {table} ({columns}) select {values} from {staged} as s"
             " where {errors} is null and not {deleted} and not exists (select from {table} as t where {key})"
         ).format(
-            table=self._table, staged=self._staged, errors=_s(ERRORS), deleted=_s(DELETED), key=self._same_key(),
+            table=self._table,
+            staged=self._staged,
+            errors=_s(ERRORS),
+            deleted=_s(DELETED),
+            key=self._same_key(),
             columns=_list(sql.Identifier(name) for name in [*names, *self._stamps(loaded_at)]),
             values=_list([*(_s(name) for name in names), *self._stamps(loaded_at).values()]),
-        )  # fmt: skip
+        )
 
     def _update(self, loaded_at: datetime) -> sql.Composed:
         changed = [name for name in self.job.mapping.fields if name not in self.job.target.key]
@@ -350,9 +361,15 @@ class Target:
             "update {table} as t set {settings} from {staged} as s where {key} and {errors} is null"
             " and not {deleted} and not {older} and {differs}"
         ).format(
-            table=self._table, staged=self._staged, key=self._same_key(), errors=_s(ERRORS), deleted=_s(DELETED),
-            older=self._is_older(), differs=self._differs(), settings=_settings(settings),
-        )  # fmt: skip
+            table=self._table,
+            staged=self._staged,
+            key=self._same_key(),
+            errors=_s(ERRORS),
+            deleted=_s(DELETED),
+            older=self._is_older(),
+            differs=self._differs(),
+            settings=_settings(settings),
+        )
 
     def _delete(self, loaded_at: datetime) -> sql.Composed:
         which = sql.SQL("{key} and {errors} is null and {deleted} and not {older}").format(
@@ -399,7 +416,7 @@ class Target:
                 source_key=source_key,
                 job=sql.Literal(self.job.id),
                 tenant=_s(tenant_column),
-            )  # fmt: skip
+            )
         )
 
     def _collapse_equal_keys(self) -> dict[str, int]:
@@ -414,9 +431,12 @@ class Target:
             " gone as (delete from {staged} as s using ranked where s.ctid = ranked.place and rank > 1"
             " returning ranked.tenant) select tenant, count(*) from gone group by 1"
         ).format(
-            tenant=self._tenant_of_staged(), key=_list(_s(name) for name in self.job.target.key), newest=newest,
-            staged=self._staged, errors=_s(ERRORS),
-        )  # fmt: skip
+            tenant=self._tenant_of_staged(),
+            key=_list(_s(name) for name in self.job.target.key),
+            newest=newest,
+            staged=self._staged,
+            errors=_s(ERRORS),
+        )
         return dict(self._session.execute(statement).fetchall())
 
     def _settled_letters(self) -> list[int]:

@@ -136,9 +136,11 @@ class _Plan:
             template("case when {r} then {e} end as {n}", r=refused, e=errors, n=_id(ERRORS)),
             template(
                 "case when {r} then (select to_jsonb(p) from (select {c}) as p) end as {n}",
-                r=refused, c=payload, n=_id(PAYLOAD),
+                r=refused,
+                c=payload,
+                n=_id(PAYLOAD),
             ),
-        ]  # fmt: skip
+        ]
 
     def lookups(self) -> list[Composable]:
         return [_lookup_join(name, lookup) for name, lookup in self.mapping.lookups.items()]
@@ -223,8 +225,12 @@ def _lookup_join(name: str, lookup: Lookup) -> Composable:
     return template(
         "\n    left join (select {keys}, min({take}) as taken, count(*) as matches from {table} group by {keys})"
         " as {alias} on {on}",
-        keys=keys, take=_id(lookup.take), table=table_identifier(lookup.table), alias=_id(f"l_{name}"[:63]), on=on,
-    )  # fmt: skip
+        keys=keys,
+        take=_id(lookup.take),
+        table=table_identifier(lookup.table),
+        alias=_id(f"l_{name}"[:63]),
+        on=on,
+    )
 
 
 def _id(name: str) -> Composable:

@@ -89,7 +89,7 @@ class Reconcile(Step):
 class Publish(Step):
     """Publishes, and tells the asset which batch it was: its ids, counts and verdict, never rows.
 
-    It also runs when `reconcile` was skipped, to clear up after a dry run; whether the gate may open it asks the ledger.
+    It runs after a skipped `reconcile` too, to clear up after a dry run. Whether the gate may open, the ledger says.
     """
 
     def __init__(self, *, job: SyncJob, **kwargs: Any) -> None:

@@ -51,14 +51,14 @@ def run_params(job: SyncJob) -> dict[str, Param]:
             enum=[mode.value for mode in allowed],
             values_display={mode.value: MODES[mode] for mode in allowed},
             description_md="**incremental** is the daily run. **full** finds and mends whatever was missed. A backfill "
-            "reads its own interval, whatever stands here, unless it says full. What is already there is never "
+            "reads its own interval, whatever stands here. What is already there is never "
             "written again, and an older value never replaces a newer one.",
         )
     }
     if Mode.WINDOW in allowed:
         fields["window_from"] = _moment("first moment that belongs to it")
         fields["window_to"] = _moment("first moment after it")
-    if job.tenant_column is not None:
+    if job.tenant_column is not None and job.target.write != "replace":  # replacing for some would drop the others
         fields["tenants"] = Param(
             None,
             source="dag",
@@ -116,8 +116,8 @@ def run_request(job: SyncJob, context: Mapping[str, Any]) -> RunRequest:
     _refuse_unknown_keys(job, run.conf or {}, params)
     is_backfill = run.run_type == "backfill"
     mode = Mode(params["mode"])
-    if is_backfill and mode is Mode.INCREMENTAL:
-        mode = Mode.WINDOW  # the form's default; a backfill is about its own interval
+    if is_backfill and job.default_mode is not Mode.FULL:
+        mode = Mode.WINDOW  # a backfill is about its own interval, whatever the form's default says
     request = RunRequest(
         run_key=run.run_id,
         mode=None if mode is job.default_mode else mode,  # None: a run that is run again reads what it read

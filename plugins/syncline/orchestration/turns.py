@@ -27,7 +27,7 @@ def wait_for_turn(ti: Any, first: str, last: str) -> None:
     """
     if other := _run_under_way(ti, first, last):
         log.info("waiting for its turn dag=%s run=%s under_way=%s", ti.dag_id, ti.run_id, other)
-        raise AirflowRescheduleException(datetime.now(UTC) + WAIT)
+        raise AirflowRescheduleException(datetime.now(UTC) + WAIT)  # type: ignore[no-untyped-call]
 
 
 def _run_under_way(ti: Any, first: str, last: str) -> str | None:

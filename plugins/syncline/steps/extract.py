@@ -54,8 +54,13 @@ def extract_and_map(job: SyncJob, batch_id: int) -> int:
         total = balance.total
         log.info(
             "batch extracted job=%s batch=%d extracted_rows=%d staged_rows=%d rejected_rows=%d seconds=%.1f",
-            job.id, batch_id, total.extracted_rows, total.staged_rows, total.rejected_rows, time.monotonic() - started,
-        )  # fmt: skip
+            job.id,
+            batch_id,
+            total.extracted_rows,
+            total.staged_rows,
+            total.rejected_rows,
+            time.monotonic() - started,
+        )
         _hold_if_too_many_rejected(job, batch, book, total)
     alerting.deliver_pending()
     return batch_id

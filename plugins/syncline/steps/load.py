@@ -46,9 +46,17 @@ def load(job: SyncJob, batch_id: int) -> int:
     log.info(
         "batch loaded job=%s batch=%d staged_rows=%d inserted_rows=%d updated_rows=%d deleted_rows=%d"
         " unchanged_rows=%d superseded_rows=%d dry_run=%s seconds=%.1f",
-        job.id, batch_id, total.staged_rows, total.inserted_rows, total.updated_rows, total.deleted_rows,
-        total.unchanged_rows, total.superseded_rows, batch.is_dry_run, time.monotonic() - started,
-    )  # fmt: skip
+        job.id,
+        batch_id,
+        total.staged_rows,
+        total.inserted_rows,
+        total.updated_rows,
+        total.deleted_rows,
+        total.unchanged_rows,
+        total.superseded_rows,
+        batch.is_dry_run,
+        time.monotonic() - started,
+    )
     return batch_id
 
 

@@ -21,6 +21,11 @@ def open_batch(job: SyncJob, request: RunRequest) -> int:
         batch = book.open_batch(job, request)
     log.info(
         "batch opened job=%s batch=%d mode=%s epoch=%d dry_run=%s run=%s",
-        job.id, batch.batch_id, batch.mode, batch.epoch, batch.is_dry_run, batch.run_key,
-    )  # fmt: skip
+        job.id,
+        batch.batch_id,
+        batch.mode,
+        batch.epoch,
+        batch.is_dry_run,
+        batch.run_key,
+    )
     return batch.batch_id

@@ -113,6 +113,11 @@ def _hold(
 def _tell(job: SyncJob, batch: Batch, checks: list[TenantCheck], verdict: Verdict) -> None:
     log.info(
         "batch reconciled job=%s batch=%d tenants=%d source_rows=%d excused_rows=%d target_rows=%d verdict=%s",
-        job.id, batch.batch_id, len(checks), sum(c.source_rows for c in checks), sum(c.excused_rows for c in checks),
-        sum(c.target_rows for c in checks), verdict,
-    )  # fmt: skip
+        job.id,
+        batch.batch_id,
+        len(checks),
+        sum(c.source_rows for c in checks),
+        sum(c.excused_rows for c in checks),
+        sum(c.target_rows for c in checks),
+        verdict,
+    )
