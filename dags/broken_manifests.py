@@ -4,16 +4,14 @@ Airflow keeps one import error per file and hides every DAG of a file that has o
 file, and the healthy DAGs of sync_jobs.py stay (docs/decisions/0005-dags-from-manifests.md).
 """
 
-import os
-from pathlib import Path
-
 from airflow.sdk import get_parsing_context
 
+from syncline.adapters.project import root
 from syncline.core.errors import ManifestInvalid
 from syncline.core.manifest import job_ids
 from syncline.orchestration.dag_factory import build_or_explain
 
-HOME = Path(os.environ.get("SYNCLINE_HOME") or Path(__file__).resolve().parents[1])
+HOME = root()
 
 if get_parsing_context().dag_id is None:
     tried = [build_or_explain(HOME, job_id) for job_id in job_ids(HOME)]

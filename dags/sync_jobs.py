@@ -3,15 +3,13 @@
 Wiring only. A manifest with mistakes has no DAG here and does not disturb the others; broken_manifests.py shows it.
 """
 
-import os
-from pathlib import Path
-
 from airflow.sdk import DAG, get_parsing_context
 
+from syncline.adapters.project import root
 from syncline.core.manifest import job_ids
 from syncline.orchestration.dag_factory import build_or_explain, dag_id
 
-HOME = Path(os.environ.get("SYNCLINE_HOME") or Path(__file__).resolve().parents[1])
+HOME = root()
 wanted = get_parsing_context().dag_id  # one DAG when a worker asks, None when the folder is scanned
 
 for job_id in job_ids(HOME):  # sorted: a stable order in the UI

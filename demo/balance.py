@@ -1,4 +1,8 @@
-"""The balance sheet: what each job's last batch did, read from the ledger through `syncline status`."""
+"""The balance sheet: what the batch of each run did, in the ledger's own numbers.
+
+The counts are those of exactly the batches that the demo asked for (by run), not of the job's last batch: while
+the demo looks on, a schedule may start another one. How fresh a job is *now* is for `syncline status` to say.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,11 @@ import json
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
+from psycopg.rows import dict_row
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
@@ -18,79 +23,82 @@ from demo.problems import DemoError
 
 COLOURS = {"matched": "green", "mismatched": "red", "unverified": "yellow"}
 COUNTS = ("extracted", "rejected", "inserted", "updated", "deleted", "unchanged")
+BATCHES_OF_RUNS = """
+    select asked.job_id, asked.run_key, batch.batch_id, batch.mode, batch.state, batch.verdict, batch.source_as_of,
+           batch.extracted_rows, batch.rejected_rows, batch.inserted_rows, batch.updated_rows, batch.deleted_rows,
+           batch.unchanged_rows,
+           (select count(*) from ledger.tenant_count as counted
+             where counted.batch_id = batch.batch_id and tenant_id <> '' and extracted_rows > 0) as tenants
+    from unnest(%s::text[], %s::text[]) as asked (job_id, run_key)
+    left join lateral (
+        select * from ledger.batch
+        where batch.job_id = asked.job_id and batch.run_key = asked.run_key
+        order by batch_id desc limit 1
+    ) as batch on true
+    order by asked.job_id
+"""
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """One line per job, as the ledger tells it after a round."""
+    """One line per job: the batch of its run in one round."""
 
     title: str
     rows: tuple[Mapping[str, Any], ...]
 
-    def problems(self, jobs: set[str], *, after_batch: int) -> list[str]:
-        """Why the round is not a clean one: a sentence for each job without a new, matched, published batch."""
-        by_job = {row["job_id"]: row for row in self.rows}
-        said = [_problem(job, by_job.get(job), after_batch) for job in sorted(jobs)]
-        return [sentence for sentence in said if sentence]
-
-    @property
-    def last_batch(self) -> int:
-        return max((row["batch_id"] or 0 for row in self.rows), default=0)
+    def problems(self) -> list[str]:
+        """A sentence for each job whose batch is not matched and published."""
+        return [sentence for sentence in map(_problem, self.rows) if sentence]
 
     def table(self) -> Table:
-        table = Table(
-            title=self.title,
-            title_justify="left",
-            title_style="bold",
-            box=SIMPLE_HEAD,
-            padding=(0, 2, 0, 0),
-            pad_edge=False,
-        )
+        table = Table(title=self.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
         table.add_column("job", no_wrap=True)
-        for name in ("mode", *COUNTS, "tenants"):
-            table.add_column(name, justify="left" if name == "mode" else "right", no_wrap=True)
-        table.add_column("verdict", no_wrap=True)
-        table.add_column("fresh as of", no_wrap=True)
-        for row in sorted(self.rows, key=lambda row: str(row["job_id"])):
-            numbers = [_number(row.get(f"{name}_rows")) for name in COUNTS]
-            table.add_row(
-                row["job_id"], row["mode"] or "", *numbers, _number(row["tenants"]), _verdict(row), _freshness(row)
-            )
+        table.add_column("mode", no_wrap=True)
+        for name in (*COUNTS, "tenants"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for name in ("verdict", "fresh as of", "freshness"):
+            table.add_column(name, no_wrap=True)
+        for row in self.rows:
+            numbers = [_number(row[f"{name}_rows"]) for name in COUNTS]
+            table.add_row(row["job_id"], row["mode"], *numbers, _number(row["tenants"]), *_judgement(row))
         return table
 
 
-def read(title: str, syncline: Path, environment: Mapping[str, str]) -> Sheet:
-    """Ask the ledger.
+def read(title: str, runs: Mapping[str, str], environment: Mapping[str, str], syncline: Path) -> Sheet:
+    """The batches of these runs (job id -> run id).
 
-    Raises:
-        DemoError: `syncline status` failed; its own sentence is passed on.
+    Args:
+        environment: Holds AIRFLOW_CONN_LEDGER and what else the `syncline` command needs.
+        syncline: The command.
     """
-    asked = subprocess.run(
-        [str(syncline), "status", "--json"], env=dict(environment), capture_output=True, text=True, check=False
-    )
+    freshness = _freshness(environment, syncline)
+    with psycopg.connect(environment["AIRFLOW_CONN_LEDGER"], row_factory=dict_row) as ledger:
+        rows = ledger.execute(BATCHES_OF_RUNS, [list(runs.keys()), list(runs.values())]).fetchall()
+    return Sheet(title, tuple({**row, "freshness": freshness.get(row["job_id"], "")} for row in rows))
+
+
+def _freshness(environment: Mapping[str, str], syncline: Path) -> dict[str, str]:
+    command = [str(syncline), "status", "--json"]
+    asked = subprocess.run(command, env=dict(environment), capture_output=True, text=True, check=False)
     if asked.returncode:
-        raise DemoError(f"the ledger could not be read: {(asked.stderr.strip().splitlines() or ['no reason'])[-1]}")
-    return Sheet(title, tuple(json.loads(asked.stdout)))
+        last_words = asked.stderr.strip().splitlines() or ["no reason given"]
+        raise DemoError(f"`syncline status` failed: {last_words[-1]}")
+    return {row["job_id"]: row["freshness_state"] for row in json.loads(asked.stdout)}
 
 
-def _problem(job: str, row: Mapping[str, Any] | None, after_batch: int) -> str | None:
-    if row is None or not row["batch_id"] or row["batch_id"] <= after_batch:
-        return f"{job}: no batch was opened in this round."
+def _problem(row: Mapping[str, Any]) -> str | None:
+    if row["batch_id"] is None:
+        return f"{row['job_id']}: the run {row['run_key']} opened no batch."
     if row["verdict"] != "matched" or row["state"] != "published":
-        return f"{job}: batch {row['batch_id']} is {row['verdict']}, state {row['state']}, not published."
+        return f"{row['job_id']}: batch {row['batch_id']} is {row['verdict']} and {row['state']}, not published."
     return None
+
+
+def _judgement(row: Mapping[str, Any]) -> tuple[Text, str, str]:
+    verdict = row["verdict"] or "no batch"
+    as_of = f"{row['source_as_of']:%H:%M:%S}Z" if row["source_as_of"] else ""
+    return Text(verdict, style=COLOURS.get(verdict, "red")), as_of, row["freshness"]
 
 
 def _number(value: int | None) -> str:
     return "" if value is None else f"{value:,}"
-
-
-def _verdict(row: Mapping[str, Any]) -> Text:
-    return Text(row["verdict"] or "", style=COLOURS.get(row["verdict"], ""))
-
-
-def _freshness(row: Mapping[str, Any]) -> str:
-    if not row["fresh_as_of"]:
-        return ""
-    at = datetime.fromisoformat(row["fresh_as_of"])
-    return f"{at:%H:%M:%S}Z {row['freshness_state']}"

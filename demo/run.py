@@ -243,20 +243,19 @@ def _play(settings: Settings, story: Story, airflow: Airflow, admin: str) -> tup
         _close_interrupted_runs(api)
     syncline = settings.root / ".venv" / "bin" / "syncline"
 
-    def round_of(title: str, before: int) -> tuple[Sheet, list[str]]:
+    def round_of(title: str) -> tuple[Sheet, list[str]]:
         with story.chapter(title):
-            failed = _run_all(airflow, dags, story)
-        sheet = balance.read(title, syncline, airflow.environment)
-        return sheet, [*failed, *sheet.problems(jobs, after_batch=before)]
+            runs, failed = _run_all(airflow, dags, story)
+        sheet = balance.read(title, runs, airflow.environment, syncline)
+        return sheet, [*failed, *sheet.problems()]
 
-    before = balance.read("", syncline, airflow.environment).last_batch
-    first, problems = round_of("Round 1: every job", before)
+    first, problems = round_of("Round 1: every job")
     with story.chapter("dbt builds the published tables"):
         _begin(airflow, PUBLISH_DAG, datetime.now(UTC))
         problems += _wait_for_publication(airflow)
     with story.chapter("A day passes in the hub: about 1 % changes"):
         change(hub_conninfo(admin), seed=settings.seed)
-    second, more_problems = round_of("Round 2: what has changed", first.last_batch)
+    second, more_problems = round_of("Round 2: what has changed")
     with story.chapter("dbt follows the published batches"):
         more_problems += _wait_for_publication(airflow)
     return [first, second], [*problems, *more_problems]
@@ -280,26 +279,24 @@ def _close_interrupted_runs(api: AirflowApi) -> None:
         api.end_run(run, "failed", INTERRUPTED)
 
 
-def _run_all(airflow: Airflow, dags: set[str], story: Story) -> list[str]:
-    """Run each DAG once and wait for all: a sentence for each run that failed."""
+def _run_all(airflow: Airflow, dags: set[str], story: Story) -> tuple[dict[str, str], list[str]]:
+    """Run each DAG once and wait for all: the run of each job, and a sentence for each that failed."""
     began = datetime.now(UTC)
-    open_runs = {dag: _begin(airflow, dag, began) for dag in sorted(dags)}
-    failed: list[str] = []
+    runs = {dag: _begin(airflow, dag, began) for dag in sorted(dags)}
+    waiting, failed = dict(runs), []
     deadline = time.monotonic() + ROUND_WAIT_S
-    while open_runs:
+    while waiting and time.monotonic() < deadline:
         airflow.require_running()
-        story.note("runs", f"{len(dags) - len(open_runs)} of {len(dags)} done, next: {_names(open_runs)}")
-        for dag, run in list(open_runs.items()):
-            now = airflow.api.run(dag, run.run_id)
-            if now.is_over:
-                del open_runs[dag]
-                seconds = (datetime.now(UTC) - began).total_seconds()
-                story.say(f"    {_job(dag)}: {now.state} after {seconds:.0f} s")
-                failed += [f"{_job(dag)}: the run {now.run_id} failed."] if now.state == "failed" else []
-        if time.monotonic() > deadline:
-            return failed + [f"{_job(dag)}: not done after {ROUND_WAIT_S} s." for dag in sorted(open_runs)]
+        story.note("runs", f"{len(runs) - len(waiting)} of {len(runs)} done, under way: {_names(waiting)}")
+        for dag in list(waiting):
+            run = airflow.api.run(dag, runs[dag].run_id)
+            if run.is_over:
+                del waiting[dag]
+                story.say(f"    {_job(dag)}: {run.state} after {(datetime.now(UTC) - began).total_seconds():.0f} s")
+                failed += [f"{_job(dag)}: the run {run.run_id} failed."] if run.state == "failed" else []
         time.sleep(POLL_S)
-    return failed
+    failed += [f"{_job(dag)}: the run was not done after {ROUND_WAIT_S} s." for dag in waiting]
+    return {_job(dag): run.run_id for dag, run in runs.items()}, failed
 
 
 def _begin(airflow: Airflow, dag: str, began: datetime) -> DagRun:

@@ -50,5 +50,6 @@ class Story:
 
     def show(self, *tables: RenderableType) -> None:
         """Print wide things whole, also into a narrow log: a cut number is worse than a wrapped line."""
+        wide = Console(width=max(self.console.width, TABLE_WIDTH), highlight=False)
         for table in tables:
-            self.console.print(table, width=max(self.console.width, TABLE_WIDTH), crop=False)
+            wide.print(table)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from dbt.cli.main import dbtRunner, dbtRunnerResult
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
+
+from syncline.core.freshness import freshness
+from syncline.core.values import State
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning:dbt_common")
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,18 +78,21 @@ class World:
             self.admin.execute(f"create schema {schema} authorization syncline_dbt")
         self.admin.execute("truncate ledger.job, dw.worker, dw.client, dw.contract restart identity cascade")
         for job_id in JOBS:
-            _insert(
-                self.admin,
-                "ledger.job",
-                job_id=job_id,
-                manifest_version="1.0.0",
-                manifest_hash="0",
-                source_system="mdm",
-                target_system=job_id.split("__")[1],
-                criticality="high",
-                oncall="x",
-                sla_latency_s_max=SLA_S,
-            )
+            self.job(job_id)
+
+    def job(self, job_id: str) -> None:
+        _insert(
+            self.admin,
+            "ledger.job",
+            job_id=job_id,
+            manifest_version="1.0.0",
+            manifest_hash="0",
+            source_system="mdm",
+            target_system=job_id.split("__")[1],
+            criticality="high",
+            oncall="x",
+            sla_latency_s_max=SLA_S,
+        )
 
     def batch(
         self,
@@ -136,11 +143,11 @@ class World:
                 sync_batch_id=batch_id,
             )
 
-    def dead_letter(self, batch_id: int, tenant_id: str) -> None:
+    def dead_letter(self, batch_id: int, tenant_id: str, job_id: str = WORKERS) -> None:
         _insert(
             self.admin,
             "ledger.dead_letter",
-            job_id=WORKERS,
+            job_id=job_id,
             batch_id=batch_id,
             tenant_id=tenant_id,
             source_key='["x"]',
@@ -414,6 +421,30 @@ def test_the_board_has_one_line_for_each_job_of_every_target(world: World) -> No
     assert {row["published_batch_id"] for row in board} == {payroll, clients, None, workers}
     assert {row["as_of"] for row in board} == {at(2)}
     assert [row["open_dead_letters"] for row in board] == [0, 0, 0, 1]
+
+
+def test_the_board_and_the_command_line_use_the_four_words_alike(world: World) -> None:
+    expected = {}
+    for last_state, age_s, letters in product((None, State.PUBLISHED, State.HELD), (SLA_S, SLA_S + 1), (0, 1)):
+        job_id = f"mdm__x__j{len(expected)}"
+        world.job(job_id)
+        if last_state:
+            world.batch("published", as_of=at(9) - timedelta(seconds=age_s), job_id=job_id)
+            batch_id = world.batch(last_state, as_of=at(9) - timedelta(seconds=age_s), job_id=job_id)
+            for _ in range(letters):
+                world.dead_letter(batch_id, "t1", job_id)
+        expected[job_id] = freshness(
+            last_state=last_state,
+            age_s=age_s if last_state else None,
+            latency_s_max=SLA_S,
+            open_dead_letters=letters if last_state else 0,
+        )
+
+    result = world.build(at(9), "--select", "stg_ledger__batch", "pub_sync_freshness")
+
+    assert result.success, messages(result)
+    board = world.fetch("select job_id, freshness_state from pub.pub_sync_freshness")
+    assert {row["job_id"]: row["freshness_state"] for row in board if row["job_id"] in expected} == expected
 
 
 @pytest.mark.parametrize("given", ["", "--vars={as_of: now}", "--vars={as_of: '2026-03-01T00:00:00'}"])

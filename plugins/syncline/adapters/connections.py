@@ -8,13 +8,15 @@ own lookup with `use`, so secrets backends work too. No URI and no secret of one
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from syncline.adapters.failures import telling
-from syncline.core.errors import EnvironmentFailure
+from syncline.core.errors import EnvironmentFailure, SynclineError, TransientError
 
 Resolver = Callable[[str], str]
 
@@ -26,6 +28,28 @@ KEEPALIVE = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
+LOCK_TIMEOUT_S = 60  # a table locked for longer is told, not waited for: its owner may be on holiday
+
+# The server looks whether we are still there while a statement runs: of a killed worker no backend stays behind,
+# holding locks (fault F15). Servers on systems that cannot look refuse the setting, and are used without it.
+SETTINGS = """
+    set timezone = 'UTC';
+    set lock_timeout = {lock_timeout};
+    do $$ begin
+        perform set_config('client_connection_check_interval', '5s', false);
+    exception when others then null;
+    end $$
+"""
+HOLDERS = """
+    select distinct l.pid, a.application_name
+    from pg_locks as l
+    join pg_class as c on c.oid = l.relation
+    join pg_namespace as n on n.oid = c.relnamespace
+    left join pg_stat_activity as a on a.pid = l.pid
+    where l.granted and l.pid <> pg_backend_pid() and n.nspname || '.' || c.relname = any(%s)
+      and l.database = (select oid from pg_database where datname = current_database())
+    order by l.pid limit 3
+"""
 
 
 def from_environment(connection_id: str) -> str:
@@ -74,7 +98,39 @@ def connect(connection_id: str, *, purpose: str, autocommit: bool = False) -> ps
             application_name=f"syncline {purpose}"[:63],
             **keepalive,  # type: ignore[arg-type]
         )
-    session.execute("set timezone = 'UTC'")
-    if not autocommit:
-        session.commit()
+    try:
+        with telling(f"preparing the session on '{connection_id}'"):
+            session.execute(sql.SQL(SETTINGS).format(lock_timeout=sql.Literal(f"{LOCK_TIMEOUT_S}s")))
+            if not autocommit:
+                session.commit()
+    except SynclineError:
+        session.close()
+        raise
     return session
+
+
+@contextmanager
+def naming_holders(doing: str, connection_id: str, *tables: str) -> Iterator[None]:
+    """Where a lock was waited for in vain, say who holds the tables: the reader of the message must ask them.
+
+    Raises:
+        TransientError: In place of the driver's error. They are asked for by another session: ours is in an
+            aborted transaction.
+    """
+    try:
+        yield
+    except psycopg.errors.LockNotAvailable:
+        raise TransientError(
+            f"{doing}: waited {LOCK_TIMEOUT_S} s for a lock on {tables[0]}, held by {_holders(connection_id, tables)}. "
+            f"Nothing was written. Have that session end, or wait for it; the same call may succeed later"
+        ) from None
+
+
+def _holders(connection_id: str, tables: tuple[str, ...]) -> str:
+    """Process ids and programs; where nobody can be asked any more, or nobody holds it now, that is said."""
+    try:
+        with connect(connection_id, purpose="asks who holds a lock", autocommit=True) as session:
+            rows = session.execute(HOLDERS, [list(tables)]).fetchall()
+    except (SynclineError, psycopg.Error):
+        return "a session that could not be found out"
+    return ", ".join(f"process {pid} ({program or 'no name'})" for pid, program in rows) or "nobody any more"

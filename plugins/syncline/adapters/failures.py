@@ -25,6 +25,16 @@ TRANSIENT_CLASSES = {"08"}
 ENVIRONMENT = {"42501", "25006", "3D000", "55000", "58P01", "0A000"}
 ENVIRONMENT_CLASSES = {"28", "53", "58", "XX"}
 DRIFT = {"42703", "42P01", "42804", "42883", "42846"}
+# libpq gives no SQLSTATE for a refused login: these words of the server are the only text that is looked at. A
+# server that speaks another language is asked three times more before a person is called.
+LOGIN_REFUSED = (
+    "authentication failed",
+    "no password supplied",
+    "no pg_hba.conf entry",
+    "does not exist",
+    "is not permitted to log in",
+    "permission denied for database",
+)
 REMEDY = {
     "53100": "the server's disk is full: free space",
     "42501": "a grant is missing: compare the role with docs/naming.md, section roles",
@@ -52,6 +62,8 @@ def classify(error: Exception, doing: str) -> SynclineError:
     state = error.sqlstate
     said = f"{doing}: {_named(error)}"
     if state is None and isinstance(error, psycopg.OperationalError):
+        if any(words in str(error) for words in LOGIN_REFUSED):
+            return EnvironmentFailure(f"{said}. The server refuses the login: look at user, password and database")
         return TransientError(f"{said}. The connection was lost or refused; the same call may succeed later")
     if state is None:
         return TerminalError(f"{said}. The driver refused the call")

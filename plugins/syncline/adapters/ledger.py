@@ -22,7 +22,7 @@ from syncline.adapters.alerts import Alert
 from syncline.adapters.failures import telling
 from syncline.adapters.target import DeadKey, Letter
 from syncline.adapters.vault import Vault
-from syncline.core.errors import Fenced, TerminalError
+from syncline.core.errors import Fenced, SynclineError, TerminalError
 from syncline.core.manifest import SyncJob
 from syncline.core.values import (
     Balance,
@@ -83,14 +83,18 @@ class Ledger:
         with self._doing(job.id, f"starting {step}"):
             row = self._one("select batch_id from ledger.job where job_id = %s for update", job.id)
             batch = self.batch(batch_id)
-            if batch.state is State.ABANDONED or row is None or row["batch_id"] not in (batch_id, None):
+            if batch.state is State.ABANDONED or row is None:
+                raise Fenced(job.id, batch_id, batch.epoch)
+            if not batch.state.is_final and row["batch_id"] != batch_id:
                 raise Fenced(job.id, batch_id, batch.epoch)
             if batch.manifest_hash != job.manifest_hash and not batch.state.is_final:
                 raise TerminalError(
                     f"{job.id}: the manifest or mapping changed after batch {batch_id} was opened. Nothing was "
                     f"written. Run the job again: the new batch reads the same window with the new files."
                 )
-            self._take(job.id, batch_id)
+            if not batch.state.is_final:  # what is closed needs no lock, and must not take it from the next batch
+                self._take(job.id, batch_id)
+            self._interrupt(batch_id)
             started = self._one(
                 "insert into ledger.attempt (batch_id, step, epoch)"
                 " select batch_id, %s, epoch from ledger.batch where batch_id = %s returning attempt_id",
@@ -257,14 +261,14 @@ class Ledger:
 
     def batch(self, batch_id: int) -> Batch:
         """The batch as it stands. Raises TerminalError where there is none."""
-        row = self._one(
+        rows = self._all(
             "select batch.*, lower_snapshot::text as lower_text, upper_snapshot::text as upper_text"
             " from ledger.batch where batch_id = %s",
             batch_id,
         )
-        if row is None:
+        if not rows:
             raise TerminalError(f"the ledger has no batch {batch_id}; open one first")
-        return _batch(row)
+        return _batch(rows[0])
 
     def counts(self, batch_id: int) -> Balance:
         """Counts of a batch per tenant."""
@@ -388,7 +392,16 @@ class Ledger:
             " and state in ('open', 'extracted', 'loaded', 'reconciled')",
             [batch_id],
         )
+        self._interrupt(batch_id)
         self._audit(job_id, batch_id, "batch_abandoned", {})
+
+    def _interrupt(self, batch_id: int) -> None:
+        """Attempts that still seem to run when another begins were killed; one that lives says so when it ends."""
+        self._session.execute(
+            "update ledger.attempt set outcome = 'failed', error_type = 'Interrupted', ended_at = clock_timestamp()"
+            " where batch_id = %s and outcome = 'running'",
+            [batch_id],
+        )
 
     def _release(self, batch: Batch) -> None:
         self._session.execute("update ledger.job set batch_id = null where job_id = %s", [batch.job_id])
@@ -445,12 +458,13 @@ class Ledger:
     def _end_attempt(self, attempt_id: int, outcome: str, error: BaseException | None) -> None:
         """Best effort where the step itself failed: its own error matters more than this note."""
         try:
-            self._session.execute(
-                "update ledger.attempt set ended_at = clock_timestamp(), outcome = %s, error_type = %s"
-                " where attempt_id = %s",
-                [outcome, type(error).__name__ if error else None, attempt_id],
-            )
-        except psycopg.Error:
+            with telling("recording the end of an attempt in the ledger"):
+                self._session.execute(
+                    "update ledger.attempt set ended_at = clock_timestamp(), outcome = %s, error_type = %s"
+                    " where attempt_id = %s",
+                    [outcome, type(error).__name__ if error else None, attempt_id],
+                )
+        except SynclineError:
             if error is None:
                 raise
 

@@ -79,7 +79,7 @@ class Source:
         statement = sql.SQL("select {}, count(*){}, {} from {} as s{} group by 1").format(
             tenant, alive, newest, table_identifier(source.table), _where(_scope(self.job, tenants))
         )
-        with telling(f"{self.job.id}: counting {source.table}"):
+        with self._telling("counting"):
             rows = self._session.execute(statement).fetchall()
         counted = {row[0] if row[0] is not None else NO_TENANT: row[1] for row in rows}
         return SourceCount(counted, max((row[2] for row in rows if row[2] is not None), default=None))
@@ -99,7 +99,7 @@ class Source:
         """Run the compiled SELECT and stream its rows as binary COPY, in blocks; no object per row."""
         statement = sql.SQL("copy ({}) to stdout (format binary)").format(select)
         buffer = bytearray()
-        with telling(f"{self.job.id}: reading {self.job.source.table}"), self._session.cursor() as cursor:
+        with self._telling("reading"), self._session.cursor() as cursor:
             with cursor.copy(statement) as rows:
                 for piece in rows:
                     buffer += piece
@@ -123,6 +123,13 @@ class Source:
                 f"{self.job.id}: {source.table} at '{source.connection}' differs from the mapping: {'; '.join(wrong)}. "
                 f"Nothing was read. Mend include/mappings/{self.job.manifest.mapping}.yaml or the source."
             )
+
+    @contextmanager
+    def _telling(self, doing: str) -> Iterator[None]:
+        source = self.job.source
+        what = f"{self.job.id}: {doing} {source.table}"
+        with telling(what), connections.naming_holders(what, source.connection, source.table):
+            yield
 
     def _changed_since(self, snapshot: str, floor: datetime | None) -> list[Composable]:
         oldest = int(snapshot.split(":")[0])

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
@@ -25,7 +25,7 @@ from syncline.adapters import connections
 from syncline.adapters.failpoints import failpoint
 from syncline.adapters.failures import telling
 from syncline.adapters.source import column_types
-from syncline.core.compile import DELETED, ERRORS, PAYLOAD, TRAILER, CompiledMapping
+from syncline.core.compile import DELETED, REJECT, TRAILER, CompiledMapping
 from syncline.core.errors import EnvironmentFailure, Fenced, SchemaDrift, TenantRefused, TransientError
 from syncline.core.findings import nearest
 from syncline.core.manifest import SyncJob
@@ -33,9 +33,28 @@ from syncline.core.mapping import table_identifier
 from syncline.core.values import NO_TENANT, Balance, Batch, Counts
 
 FENCED, TENANT_REFUSED = "SY001", "SY002"  # include/target/001_corridor.sql
-LOCK_TIMEOUT_S = 60  # a table locked for longer is told, not waited for: its owner may be on holiday
 WORK_MEM = "128MB"  # the join of 2 million staged rows stays in memory
 LETTERS_AT_ONCE = 1_000
+LEFTOVERS = """
+    select relname from pg_class
+    where relnamespace = to_regnamespace('staged') and relkind = 'r'
+      and pg_get_userbyid(relowner) = current_user
+      and substring(relname from '^' || %(job)s || '__([0-9]+)$')::bigint < %(batch)s
+"""
+# A role counts with all that it may become by SET ROLE. Permissive policies add up: one open door is enough.
+BOUNDARY = """
+    select bool_or(r.rolsuper or r.rolbypassrls), bool_or(r.oid = c.relowner),
+           bool_and(c.relrowsecurity and c.relforcerowsecurity),
+           exists (
+               select from pg_policy as p, unnest(p.polroles) as bound
+               cross join lateral (values (p.polqual), (p.polwithcheck)) as rule (tree)
+               where p.polrelid = to_regclass(%(table)s) and p.polpermissive and rule.tree is not null
+                 and (bound = 0 or pg_has_role(%(role)s, bound, 'usage'))
+                 and pg_get_expr(rule.tree, p.polrelid) not like '%%scoped_tenants()%%')
+    from pg_class as c, pg_roles as r
+    where c.oid = to_regclass(%(table)s)
+      and (pg_has_role(session_user, r.oid, 'member') or pg_has_role(%(role)s, r.oid, 'member'))
+"""
 
 log = logging.getLogger(__name__)
 Column = Callable[[str], Composable]
@@ -72,9 +91,14 @@ class Target:
     # -- staging ------------------------------------------------------------------------------------------
 
     def stage(self, compiled: CompiledMapping, blocks: Iterable[bytes]) -> None:
-        """Fill a fresh staging table from a binary COPY stream; a leftover of an earlier attempt is dropped."""
-        self.drop_staging()
-        with telling(self._doing("staging")), self._session.transaction():
+        """Fill a fresh staging table from a binary COPY stream; a leftover of an earlier attempt is dropped.
+
+        The fence stands here too: an overtaken attempt that came to life again would put its older rows under the
+        newer one's name, and the newer one would load them as its own.
+        """
+        with self._transaction("staging"):
+            self._enter(())
+            self._session.execute(sql.SQL("drop table if exists {}").format(self._staged))
             self._session.execute(
                 sql.SQL("create unlogged table {} ({}) with (autovacuum_enabled = false)").format(
                     self._staged, compiled.staging_columns
@@ -94,14 +118,14 @@ class Target:
         A tenant that the target does not grant rejects its rows (`tenant:not_granted`). Of rows with one key
         the newest stays; the others are superseded and leave the staging table.
         """
-        with telling(self._doing("settling the staging table")), self._session.transaction():
+        with self._transaction("settling the staging table"):
             if self.job.tenant_column is not None:
                 self._refuse_foreign_tenants(self.job.tenant_column)
             return self._collapse_equal_keys()
 
     def has_staged(self, rows: int) -> bool:
         """Whether the staging table still holds the rows of the ledger: it is unlogged, a crash empties it."""
-        with telling(self._doing("looking at the staging table")), self._session.transaction():
+        with self._transaction("looking at the staging table"):
             known = self._session.execute("select to_regclass(%s)", [self._staged.as_string(None)]).fetchone()
             if known is None or known[0] is None:
                 return False
@@ -111,47 +135,53 @@ class Target:
     def count_staged(self) -> dict[str, tuple[int, int]]:
         """Tenant -> (rows staged, rows rejected), counted in the staging table."""
         statement = sql.SQL(
-            "select {tenant}, count(*) filter (where {errors} is null), count(*) filter (where {errors} is not null)"
+            "select {tenant}, count(*) filter (where {reject} is null), count(*) filter (where {reject} is not null)"
             " from {staged} as s group by 1"
-        ).format(tenant=self._tenant_of_staged(), errors=_s(ERRORS), staged=self._staged)
-        with telling(self._doing("counting the staging table")), self._session.transaction():
+        ).format(tenant=self._tenant_of_staged(), reject=_s(REJECT), staged=self._staged)
+        with self._transaction("counting the staging table"):
             return {row[0]: (row[1], row[2]) for row in self._session.execute(statement)}
 
     def letters(self) -> Iterator[list[Letter]]:
         """The rejected rows, in portions of bounded size."""
         statement = sql.SQL(
-            "select {tenant}, array[{source_key}]::text[], array[{target_key}]::text[], {errors}, {payload}::text"
-            " from {staged} as s where {errors} is not null"
+            "select {tenant}, array[{source_key}]::text[], array[{target_key}]::text[],"
+            " array(select jsonb_array_elements_text({reject} -> 'errors')), ({reject} -> 'payload')::text"
+            " from {staged} as s where {reject} is not null"
         ).format(
             tenant=self._tenant_of_staged(),
-            source_key=_list(sql.SQL("{} ->> {}").format(_s(PAYLOAD), sql.Literal(c)) for c in self.job.source.key),
+            source_key=_list(
+                sql.SQL("{} #>> {}").format(_s(REJECT), sql.Literal(["payload", c])) for c in self.job.source.key
+            ),
             target_key=_list(sql.SQL("{}::text").format(_s(c)) for c in self.job.target.key),
-            errors=_s(ERRORS),
-            payload=_s(PAYLOAD),
+            reject=_s(REJECT),
             staged=self._staged,
         )
-        with (
-            telling(self._doing("reading rejected rows")),
-            self._session.transaction(),
-            self._session.cursor(name="letters") as cursor,
-        ):
+        with self._transaction("reading rejected rows"), self._session.cursor(name="letters") as cursor:
             cursor.execute(statement)
             while rows := cursor.fetchmany(LETTERS_AT_ONCE):
                 yield [_letter(row) for row in rows]
 
     def drop_staging(self) -> None:
-        with telling(self._doing("dropping the staging table")), self._session.transaction():
+        with self._transaction("dropping the staging table"):
             self._session.execute(sql.SQL("drop table if exists {}").format(self._staged))
+
+    def drop_leftovers(self) -> None:
+        """Drop staging tables of the job's earlier batches: held or abandoned, they will never be loaded."""
+        with self._transaction("looking for staging tables"):
+            found = self._session.execute(LEFTOVERS, {"job": self.job.id, "batch": self.batch.batch_id}).fetchall()
+        for (name,) in found:
+            # One that a dying session still holds stays for the next batch.
+            with suppress(TransientError), self._transaction("dropping an old staging table"):
+                self._session.execute("set local lock_timeout = '1s'")
+                self._session.execute(sql.SQL("drop table if exists {}").format(sql.Identifier("staged", name)))
+                log.info("old staging table dropped job=%s table=%s", self.job.id, name)
 
     # -- loading ------------------------------------------------------------------------------------------
 
     def loaded(self) -> Balance | None:
         """The counts of the marker: proof that this batch was loaded, whatever became of the attempt."""
-        with telling(self._doing("reading its marker")), self._session.transaction():
-            row = self._session.execute(
-                "select counts from syncline.marker where batch_id = %s", [self.batch.batch_id]
-            ).fetchone()
-        return None if row is None else Balance({tenant: Counts(**counts) for tenant, counts in row[0].items()})
+        with self._transaction("reading its marker"):
+            return self._marker()
 
     def load(self, tenants: Iterable[str], *, loaded_at: datetime, before_commit: Callable[[Balance], None]) -> Balance:
         """Load the staging table in one transaction; counts by outcome per tenant.
@@ -164,8 +194,10 @@ class Target:
             TenantRefused: The target does not grant a tenant of the batch.
             TransientError: Somebody else changed the table meanwhile; nothing was written.
         """
-        with telling(self._doing("loading")), self._session.transaction():
+        with self._transaction("loading"):
             self._enter(tenants)
+            if (earlier := self._marker()) is not None:  # committed by an older attempt while this one waited
+                return earlier
             self._session.execute(sql.SQL("set local work_mem = {}").format(sql.Literal(WORK_MEM)))
             self._become_tenant()
             judged = self._judge()
@@ -185,14 +217,20 @@ class Target:
         statement = sql.SQL("select {}, count(*) from {} as t where {} is not true group by 1").format(
             tenant, self._table, is_deleted
         )
-        with telling(self._doing("counting the target")), self._session.transaction():
+        with self._transaction("counting the target"):
             self._enter(tenants)
             self._become_tenant()
-            return {row[0]: row[1] for row in self._session.execute(statement)}
+            return dict(self._session.execute(statement).fetchall())
+
+    def grants(self) -> set[str]:
+        """The tenants that the target's owner lets the job touch; `*` is all of them."""
+        with self._transaction("reading its grants"):
+            rows = self._session.execute("select tenant_id from syncline.job_tenant where job_id = %s", [self.job.id])
+            return {row[0] for row in rows}
 
     def settle_letters(self, tenants: Iterable[str], keys: Iterable[DeadKey]) -> tuple[list[int], dict[str, int]]:
         """What became of waiting rows: letters that this batch settled, and per tenant those not in the target."""
-        with telling(self._doing("comparing dead letters")), self._session.transaction():
+        with self._transaction("comparing dead letters"):
             self._session.execute("create temp table waiting (id bigint, tenant text, key text[]) on commit drop")
             with self._session.cursor() as cursor, cursor.copy("copy waiting from stdin") as rows:
                 for key in keys:
@@ -211,7 +249,7 @@ class Target:
 
     def preflight(self) -> None:
         """Stop before the first row: missing columns, or a role that row-level security would not bind."""
-        with telling(self._doing("looking at the target")), self._session.transaction():
+        with self._transaction("looking at the target"):
             self._become_tenant()  # the login may not even see the table's schema
             self._look_at_columns()
             self._look_at_role()
@@ -235,19 +273,15 @@ class Target:
     def _look_at_role(self) -> None:
         if self.job.tenant_column is None:
             return
-        row = self._session.execute(
-            "select bool_or(r.rolsuper or r.rolbypassrls), bool_or(pg_has_role(r.oid, c.relowner, 'usage')),"
-            "       bool_and(c.relrowsecurity and c.relforcerowsecurity)"
-            " from pg_class c, pg_roles r where c.oid = to_regclass(%s) and r.rolname in (%s, session_user)",
-            [self.job.target.table, self.job.target.role],
-        ).fetchone()
-        exempt, owner, forced = row or (True, True, False)
+        row = self._session.execute(BOUNDARY, {"table": self.job.target.table, "role": self.job.target.role}).fetchone()
+        exempt, owner, forced, unscoped = row or (True, True, False, True)
         wrong = [
             said
             for is_wrong, said in (
-                (exempt, "a role that loads is a superuser or has BYPASSRLS"),
-                (owner, "a role that loads owns the table"),
+                (exempt, "a role that loads is, or may become, a superuser or one with BYPASSRLS"),
+                (owner, "a role that loads owns the table, or may become its owner"),
                 (not forced, "the table has not both ENABLE and FORCE ROW LEVEL SECURITY"),
+                (unscoped, f"a policy lets {self.job.target.role} in without syncline.scoped_tenants()"),
             )
             if is_wrong
         ]
@@ -260,7 +294,6 @@ class Target:
     # -- inside one transaction ---------------------------------------------------------------------------
 
     def _enter(self, tenants: Iterable[str]) -> None:
-        self._session.execute(sql.SQL("set local lock_timeout = {}").format(sql.Literal(f"{LOCK_TIMEOUT_S}s")))
         asked = [tenant for tenant in tenants if tenant != NO_TENANT]
         try:
             self._session.execute("select syncline.enter(%s, %s, %s)", [self.job.id, self.batch.epoch, asked])
@@ -278,14 +311,14 @@ class Target:
         """The outcome of every staged row against the table as it stands, before anything is written."""
         statement = sql.SQL(
             "select {tenant}, {outcome}, count(*)\nfrom {staged} as s left join {table} as t on {key}\n"
-            "where {errors} is null group by 1, 2"
+            "where {reject} is null group by 1, 2"
         ).format(
             tenant=self._tenant_of_staged(),
             outcome=self._outcome(),
             staged=self._staged,
             table=self._table,
             key=self._same_key(),
-            errors=_s(ERRORS),
+            reject=_s(REJECT),
         )
         judged: dict[str, dict[str, int]] = {}
         for tenant, outcome, rows in self._session.execute(statement):
@@ -341,11 +374,11 @@ class Target:
         names = [*self.job.mapping.fields]
         return sql.SQL(
             "insert into {table} ({columns}) select {values} from {staged} as s"
-            " where {errors} is null and not {deleted} and not exists (select from {table} as t where {key})"
+            " where {reject} is null and not {deleted} and not exists (select from {table} as t where {key})"
         ).format(
             table=self._table,
             staged=self._staged,
-            errors=_s(ERRORS),
+            reject=_s(REJECT),
             deleted=_s(DELETED),
             key=self._same_key(),
             columns=_list(sql.Identifier(name) for name in [*names, *self._stamps(loaded_at)]),
@@ -358,13 +391,13 @@ class Target:
         if self._is_soft and self.job.target.deleted:
             settings[self.job.target.deleted] = sql.SQL("false")
         return sql.SQL(
-            "update {table} as t set {settings} from {staged} as s where {key} and {errors} is null"
+            "update {table} as t set {settings} from {staged} as s where {key} and {reject} is null"
             " and not {deleted} and not {older} and {differs}"
         ).format(
             table=self._table,
             staged=self._staged,
             key=self._same_key(),
-            errors=_s(ERRORS),
+            reject=_s(REJECT),
             deleted=_s(DELETED),
             older=self._is_older(),
             differs=self._differs(),
@@ -372,8 +405,8 @@ class Target:
         )
 
     def _delete(self, loaded_at: datetime) -> sql.Composed:
-        which = sql.SQL("{key} and {errors} is null and {deleted} and not {older}").format(
-            key=self._same_key(), errors=_s(ERRORS), deleted=_s(DELETED), older=self._is_older()
+        which = sql.SQL("{key} and {reject} is null and {deleted} and not {older}").format(
+            key=self._same_key(), reject=_s(REJECT), deleted=_s(DELETED), older=self._is_older()
         )
         deleted, version = self.job.target.deleted, self.job.target.version
         if not self._is_soft or deleted is None:
@@ -384,6 +417,12 @@ class Target:
         return sql.SQL("update {} as t set {} from {} as s where {} and {} is not true").format(
             self._table, _settings(settings), self._staged, which, _t(deleted)
         )
+
+    def _marker(self) -> Balance | None:
+        row = self._session.execute(
+            "select counts from syncline.marker where batch_id = %s", [self.batch.batch_id]
+        ).fetchone()
+        return None if row is None else Balance({tenant: Counts(**counts) for tenant, counts in row[0].items()})
 
     def _mark(self, judged: Balance) -> None:
         counts = {tenant: asdict(row) for tenant, row in judged.tenants.items()}
@@ -402,17 +441,17 @@ class Target:
         )
         self._session.execute(
             sql.SQL(
-                "update {staged} as s set {errors} = array[{code}], {payload} ="
-                " (to_jsonb(s) - {trailer}::text[]) || jsonb_build_object({source_key})"
-                " where {has_errors} is null and not exists (select from syncline.job_tenant as g"
-                " where g.job_id = {job} and g.tenant_id in ({tenant}::text, '*'))"
+                "update {staged} as s set {rejects} = jsonb_build_object('errors', jsonb_build_array({code}),"
+                " 'payload', (to_jsonb(s) - {trailer}::text[]) || jsonb_build_object({source_key}))"
+                " where {reject} is null and (coalesce({tenant}::text, '') in ('', '*')"  # no tenants' names
+                " or not exists (select from syncline.job_tenant as g"
+                " where g.job_id = {job} and g.tenant_id in ({tenant}::text, '*')))"
             ).format(
                 staged=self._staged,
-                errors=sql.Identifier(ERRORS),
-                payload=sql.Identifier(PAYLOAD),
-                code=sql.Literal(f"{tenant_column}:not_granted"),
+                rejects=sql.Identifier(REJECT),
+                code=sql.SQL("{}::text").format(sql.Literal(f"{tenant_column}:not_granted")),
                 trailer=sql.Literal(list(TRAILER)),
-                has_errors=_s(ERRORS),
+                reject=_s(REJECT),
                 source_key=source_key,
                 job=sql.Literal(self.job.id),
                 tenant=_s(tenant_column),
@@ -427,7 +466,7 @@ class Target:
         newest = sql.SQL("{} desc nulls last, ").format(_s(version)) if version else sql.SQL("")
         statement = sql.SQL(
             "with ranked as (select s.ctid as place, {tenant} as tenant, row_number() over"
-            " (partition by {key} order by {newest}s.ctid) as rank from {staged} as s where {errors} is null),"
+            " (partition by {key} order by {newest}s.ctid) as rank from {staged} as s where {reject} is null),"
             " gone as (delete from {staged} as s using ranked where s.ctid = ranked.place and rank > 1"
             " returning ranked.tenant) select tenant, count(*) from gone group by 1"
         ).format(
@@ -435,7 +474,7 @@ class Target:
             key=_list(_s(name) for name in self.job.target.key),
             newest=newest,
             staged=self._staged,
-            errors=_s(ERRORS),
+            reject=_s(REJECT),
         )
         return dict(self._session.execute(statement).fetchall())
 
@@ -445,7 +484,7 @@ class Target:
         if known is None or known[0] is None:
             return []
         statement = sql.SQL("select id from waiting where exists (select from {} as s where {} is null and {})").format(
-            self._staged, _s(ERRORS), self._same_key_as_waiting(_s, self.job.target.key)
+            self._staged, _s(REJECT), self._same_key_as_waiting(_s, self.job.target.key)
         )
         return [row[0] for row in self._session.execute(statement)]
 
@@ -492,9 +531,21 @@ class Target:
         """The tenant of a staged row; of one whose tenant could not be mapped, what its source said."""
         if self.job.tenant_column is None:
             return sql.Literal(NO_TENANT)
-        return sql.SQL("coalesce({}::text, {} ->> {}, '')").format(
-            _s(self.job.tenant_column), _s(PAYLOAD), sql.Literal(self.job.source.tenant or "")
+        return sql.SQL("coalesce({}::text, {} #>> {}, '')").format(
+            _s(self.job.tenant_column), _s(REJECT), sql.Literal(["payload", self.job.source.tenant or ""])
         )
+
+    @contextmanager
+    def _transaction(self, what: str) -> Iterator[None]:
+        """One transaction, all or nothing; what the driver says about it is told in our words."""
+        with (
+            telling(self._doing(what)),
+            connections.naming_holders(
+                self._doing(what), self.job.target.connection, self.job.target.table, "syncline.fence"
+            ),
+            self._session.transaction(),
+        ):
+            yield
 
     def _doing(self, what: str) -> str:
         return f"{self.job.id}: batch {self.batch.batch_id}: {what} at '{self.job.target.connection}'"

@@ -1,13 +1,12 @@
 """Compile a mapping into one SELECT: one mapping, one meaning, wherever rows come from.
 
 The statement reads any relation with the mapping's source columns (the source table, a landing table, sample
-rows) and gives per row the typed target columns and three more:
+rows) and gives per row the typed target columns and two more:
 
     _deleted   boolean   the source flags the row as deleted
-    _errors    text[]    NULL, or `column:code` for every value that could not go on
-    _payload   jsonb     the source columns, only where `_errors` is not NULL
+    _reject    jsonb     NULL, or {"errors": ["column:code", ...], "payload": {the source columns}}
 
-A bad value is NULL in its column and named in `_errors`; the statement itself cannot fail on data. A value that a
+A bad value is NULL in its column and named in the errors; the statement itself cannot fail on data. A value that a
 partial step produces is computed once, in the inner query, and judged in the outer one; OFFSET 0 keeps PostgreSQL
 from pulling the two together and computing it twice.
 """
@@ -24,8 +23,8 @@ from syncline.core.mapping import FieldMap, Lookup, Mapping, source_value, table
 from syncline.core.transforms import template
 from syncline.core.types import PgType
 
-DELETED, ERRORS, PAYLOAD = "_deleted", "_errors", "_payload"
-TRAILER: dict[str, str] = {DELETED: "boolean", ERRORS: "text[]", PAYLOAD: "jsonb"}
+DELETED, REJECT = "_deleted", "_reject"
+TRAILER: dict[str, str] = {DELETED: "boolean", REJECT: "jsonb"}
 FALSE = sql.SQL("false")
 
 
@@ -35,7 +34,7 @@ class CompiledMapping:
 
     Attributes:
         select: The composed statement.
-        columns: Target column -> type, in the order of the statement; the three trailing columns are not in it.
+        columns: Target column -> type, in the order of the statement; the two trailing columns are not in it.
     """
 
     select: Composable
@@ -128,25 +127,17 @@ class _Plan:
             for item in self.fields
         ]
         deleted = _of("m", DELETED) if self.deleted is not None else FALSE
-        refused, errors = self._judgement()
-        payload = sql.SQL(", ").join(_of("m", name) for name in self.mapping.source)
         return [
             *values,
             template("{d} as {n}", d=deleted, n=_id(DELETED)),
-            template("case when {r} then {e} end as {n}", r=refused, e=errors, n=_id(ERRORS)),
-            template(
-                "case when {r} then (select to_jsonb(p) from (select {c}) as p) end as {n}",
-                r=refused,
-                c=payload,
-                n=_id(PAYLOAD),
-            ),
+            template("{r} as {n}", r=self._reject(), n=_id(REJECT)),
         ]
 
     def lookups(self) -> list[Composable]:
         return [_lookup_join(name, lookup) for name, lookup in self.mapping.lookups.items()]
 
-    def _judgement(self) -> tuple[Composable, Composable]:
-        """Whether any value is refused, and the array that names them; the array is built for bad rows only."""
+    def _reject(self) -> Composable:
+        """NULL for a good row; what is wrong with a bad one is put together for bad rows only."""
         said: list[tuple[str, Composable]] = []
         for item in self.fields:
             for code, fault in item.faults:
@@ -155,12 +146,15 @@ class _Plan:
                     guarded = template("(not {d} and ({f}))", d=_of("m", DELETED), f=fault)
                 said.append((f"{item.name}:{code}", guarded))
         if not said:
-            return FALSE, sql.SQL("null::text[]")
-        refused = sql.SQL(" or ").join(template("({f})", f=fault) for _, fault in said)
-        cases = sql.SQL(", ").join(
-            template("case when {f} then {c}::text end", f=fault, c=sql.Literal(code)) for code, fault in said
+            return sql.SQL("null::jsonb")
+        cases = (template("case when {f} then {c}::text end", f=fault, c=sql.Literal(code)) for code, fault in said)
+        return template(
+            "case when {refused} then jsonb_build_object('errors', array_remove(array[{cases}], null),"
+            " 'payload', (select to_jsonb(p) from (select {columns}) as p)) end",
+            refused=sql.SQL(" or ").join(template("({f})", f=fault) for _, fault in said),
+            cases=sql.SQL(", ").join(cases),
+            columns=sql.SQL(", ").join(_of("m", name) for name in self.mapping.source),
         )
-        return template("({r})", r=refused), template("array_remove(array[{c}], null)", c=cases)
 
     def _field(self, name: str, spec: FieldMap) -> _Field:
         """Walk the steps. `here` is the value in the inner query, `item.value` the same seen from outside."""
@@ -183,8 +177,10 @@ class _Plan:
                 item.faults.append((step.word, lost))
             else:
                 item.value = step.sql(item.value)
-        self._fit(item, kind, spec.type)
+        if spec.checks and spec.steps and not spec.steps[-1].is_partial:
+            item.value = self._compute(item, here, "")  # the checks ask for it again
         item.faults += [(check.word, check.fails(item.value)) for check in spec.checks]
+        self._fit(item, kind, spec.type)
         return item
 
     def _compute(self, item: _Field, here: Composable, suffix: str) -> Composable:

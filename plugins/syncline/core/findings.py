@@ -26,10 +26,15 @@ class Finding:
     def __str__(self) -> str:
         said = f"{self.path}:{self.line}:{self.column}: {self.code} {self.found}"
         said += f"; {self.allowed}" if self.allowed else ""
-        return said + (f". Did you mean '{self.nearest}'?" if self.nearest else "")
+        return printable(said + (f". Did you mean '{self.nearest}'?" if self.nearest else ""))
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)
+
+
+def printable(text: str) -> str:
+    """The text on one line, with what a terminal would obey spelt out (V23)."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

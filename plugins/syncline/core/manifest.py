@@ -10,34 +10,40 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
-from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, StrictFloat, StrictInt, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from syncline.core import strict_yaml
+from syncline import __version__
+from syncline.core import cron, strict_yaml
 from syncline.core.errors import ManifestInvalid
 from syncline.core.findings import Finding, nearest, report
-from syncline.core.mapping import Fault, Mapping, Name, Table, Text, Version
+from syncline.core.mapping import NAME, Fault, Mapping, Name, Scalar, Table, Version
 from syncline.core.pydantic_places import tell
 from syncline.core.strict_yaml import Document
-from syncline.core.transforms import Frozen
+from syncline.core.transforms import Frozen, NotApplicable
+from syncline.core.transforms.literals import check_literal
 from syncline.core.values import Mode
 
 JOB_ID = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*(__[a-z][a-z0-9]*(_[a-z0-9]+)*){2}")
 JOB_ID_MAX = 48  # `staged.<job>__<batch>` must stay below PostgreSQL's 63 bytes
 MAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+|[a-z][a-z0-9-]*")
+MAIL_MAX = 254  # RFC 5321
 CONNECTIONS_MAX = 64
+LATENCY_S_MAX = 366 * 86_400  # a copy older than a year keeps no promise
+FILE_SUFFIXES = (".yaml", ".yml", ".json")
 Model = TypeVar("Model", bound=Frozen)
 
 
 def _zone(value: str) -> str:
-    if value not in available_timezones():
-        near = nearest(value, available_timezones())
+    if value not in cron.zones():
+        near = nearest(value, cron.zones())
         raise PydanticCustomError(
             "M08", "'{value}' is not a time zone of the IANA database{near}",
             {"value": value[:60], "near": f". Did you mean '{near}'?" if near else ""},
@@ -46,12 +52,10 @@ def _zone(value: str) -> str:
 
 
 def _cron(value: str) -> str:
-    if len(value.split()) != 5:
-        raise PydanticCustomError("M08", "'{value}' is not a cron expression of five fields", {"value": value[:60]})
-    from croniter import croniter  # Airflow's own reader of cron expressions
-
-    if not croniter.is_valid(value) or not croniter(value).get_next():
-        raise PydanticCustomError("M08", "'{value}' is not a cron expression, or it never runs", {"value": value[:60]})
+    try:
+        cron.check_cron(value)
+    except cron.CronRefused as error:
+        raise PydanticCustomError("M08", "'{value}': {why}", {"value": value[:60], "why": str(error)}) from None
     return value
 
 
@@ -62,12 +66,24 @@ def _clock_range(value: str) -> str:
 
 
 def _contact(value: str) -> str:
-    if not MAIL.fullmatch(value):
+    if len(value) > MAIL_MAX or not MAIL.fullmatch(value):
         raise PydanticCustomError("M02", "'{value}' is no address or role a person answers to", {"value": value[:60]})
     return value
 
 
+def _mapping_name(value: str) -> str:
+    if not NAME.fullmatch(value):
+        raise PydanticCustomError(
+            "M17", "'{value}' is not a mapping's name; the stem of a file in include/mappings", {"value": value[:80]}
+        )
+    return value
+
+
 Contact = Annotated[str, AfterValidator(_contact)]
+MappingName = Annotated[str, AfterValidator(_mapping_name)]
+Ratio = Annotated[StrictFloat, Field(ge=0, le=1)]
+Connections = Annotated[StrictInt, Field(ge=1, le=CONNECTIONS_MAX)]
+LatencyS = Annotated[StrictInt, Field(ge=1, le=LATENCY_S_MAX)]
 
 
 class Owner(Frozen):
@@ -82,7 +98,7 @@ class Tenancy(Frozen):
     """The target column that holds the tenant, or the reason why there is none."""
 
     column: Name | None = None
-    none: Text | None = Field(None, min_length=10)
+    none: str | None = Field(None, min_length=10)
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -102,8 +118,8 @@ class Schedule(Frozen):
 class Sla(Frozen):
     """Promised age of the copy in seconds, from source change to publication (SYNC-006)."""
 
-    latency_p50_s_max: int = Field(ge=1)
-    latency_p99_s_max: int = Field(ge=1)
+    latency_p50_s_max: LatencyS
+    latency_p99_s_max: LatencyS
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -120,9 +136,9 @@ class Source(Frozen):
     key: tuple[Name, ...] = Field(min_length=1)
     cursor: Name | None = None
     tenant: Name | None = None
-    filter: dict[Name, tuple[str | int | bool, ...]] = Field(default_factory=dict)
+    filter: dict[Name, Annotated[tuple[Scalar, ...], Field(min_length=1)]] = Field(default_factory=dict)
     deleted: Name | None = None
-    connections_max: int = Field(2, ge=1, le=CONNECTIONS_MAX)
+    connections_max: Connections = 2
 
 
 class Stamps(Frozen):
@@ -150,20 +166,20 @@ class Target(Frozen):
     version: Name | None = None
     stamps: Stamps = Stamps()
     role: Name = "syncline_tenant"
-    connections_max: int = Field(2, ge=1, le=CONNECTIONS_MAX)
+    connections_max: Connections = 2
 
 
 class Reconcile(Frozen):
     """Limits of SYNC-005: above them the batch is held."""
 
-    mismatch_ratio_max: float = Field(0.001, ge=0, le=1)
+    mismatch_ratio_max: Ratio = 0.001
     on_breach: Literal["hold"] = "hold"
 
 
 class Errors(Frozen):
     """What rejected rows mean: above the ratio the batch is held; severity says who is woken."""
 
-    rejected_ratio_max: float = Field(0.01, ge=0, le=1)
+    rejected_ratio_max: Ratio = 0.01
     severity: Literal["page", "ticket", "log"] = "ticket"
 
 
@@ -171,7 +187,7 @@ class Manifest(Frozen):
     """One `include/manifests/<job>.yaml`."""
 
     version: Version
-    description: Annotated[Text, Field(min_length=10)]
+    description: Annotated[str, Field(min_length=10)]
     domain: Name
     criticality: Literal["critical", "high", "medium", "low"]
     owner: Owner
@@ -180,32 +196,64 @@ class Manifest(Frozen):
     sla: Sla
     source: Source
     target: Target
-    mapping: Name
+    mapping: MappingName
     reconcile: Reconcile = Reconcile()
     errors: Errors = Errors()
     downstream: tuple[Name, ...] = ()
 
     def faults(self) -> list[Fault]:
         """Mistakes within the manifest that concern several of its keys."""
-        found: list[Fault] = []
+        return [*self._tenancy_faults(), *self._schedule_faults(), *self._delete_faults(), *self._column_faults()]
+
+    def _tenancy_faults(self) -> Iterator[Fault]:
         source, target = self.source, self.target
-        if self.tenancy.column is not None:
-            if self.tenancy.column not in target.key:
-                said = f"tenant column '{self.tenancy.column}' is not in target.key: rows of two tenants could meet"
-                found.append((("target", "key"), "M18", said, nearest(self.tenancy.column, target.key)))
-            if source.tenant is None:
-                found.append((("source",), "M18", "`source.tenant` is missing: which column names the tenant?", ""))
-            elif source.tenant not in source.key:
-                said = f"`source.tenant` '{source.tenant}' is not in source.key"
-                found.append((("source", "tenant"), "M18", said, nearest(source.tenant, source.key)))
-        if source.deleted is not None and target.on_delete == "soft" and target.deleted is None:
-            said = "on_delete: soft needs `target.deleted`, a boolean column"
-            found.append((("target", "on_delete"), "M02", said, ""))
-        if source.deleted is not None and target.write == "append":
-            found.append((("source", "deleted"), "M02", "an append job cannot delete; drop `source.deleted`", ""))
+        if self.tenancy.column is None:
+            if source.tenant is not None:
+                yield ("source", "tenant"), "M18", "tenancy is none, but `source.tenant` names a tenant column", ""
+            return
+        if self.tenancy.column not in target.key:
+            said = f"tenant column '{self.tenancy.column}' is not in target.key: rows of two tenants could meet"
+            yield ("target", "key"), "M18", said, nearest(self.tenancy.column, target.key)
+        if source.tenant is None:
+            yield ("source",), "M18", "`source.tenant` is missing: which column names the tenant?", ""
+        elif source.tenant not in source.key:
+            said = f"`source.tenant` '{source.tenant}' is not in source.key"
+            yield ("source", "tenant"), "M18", said, nearest(source.tenant, source.key)
+
+    def _schedule_faults(self) -> Iterator[Fault]:
+        schedule = self.schedule
+        for n, clock_range in enumerate(schedule.avoid):
+            if at := cron.run_within(schedule.cron, clock_range):
+                yield ("schedule", "avoid", n), "M08", f"`cron` runs at {at}, within the avoided {clock_range}", ""
+        if skipped := cron.skipped_run(schedule.cron, schedule.timezone):
+            said = f"`cron` runs at {skipped:%H:%M}, which {schedule.timezone} skips when its clocks go forward"
+            yield ("schedule", "cron"), "M08", said, f"choose another hour: {skipped:%d %B %Y} would have no such time"
+
+    def _delete_faults(self) -> Iterator[Fault]:
+        deleted, target = self.source.deleted, self.target
+        if deleted is None and target.on_delete != "ignore":
+            said = f"on_delete: {target.on_delete} needs `source.deleted`, the boolean column that flags deleted rows"
+            yield ("target", "on_delete"), "M02", said, ""
+        if target.on_delete == "soft" and target.deleted is None:
+            yield ("target", "on_delete"), "M02", "on_delete: soft needs `target.deleted`, a boolean column", ""
+        if target.on_delete != "soft" and target.deleted is not None:
+            said = f"`target.deleted` is never set: on_delete is {target.on_delete}"
+            yield ("target", "deleted"), "M02", said, "say on_delete: soft, or drop it"
+        if deleted is not None and target.write == "append":
+            yield ("source", "deleted"), "M02", "an append job cannot delete; drop `source.deleted`", ""
+
+    def _column_faults(self) -> Iterator[Fault]:
+        source, target = self.source, self.target
         if target.version is not None and source.cursor is None:
-            found.append((("target", "version"), "M02", "`target.version` needs `source.cursor` to order versions", ""))
-        return found
+            yield ("target", "version"), "M02", "`target.version` needs `source.cursor` to order versions", ""
+        for side, key in (("source", source.key), ("target", target.key)):
+            for n, name in enumerate(key):
+                if name in key[:n]:
+                    yield (side, "key", n), "M19", f"'{name}' stands twice in {side}.key", ""
+        filled = [target.stamps.batch, target.stamps.loaded_at, target.deleted]
+        for n, column in enumerate(filled):
+            if column is not None and column in filled[:n]:
+                yield ("target",), "M20", f"two values would go into target column '{column}'", ""
 
 
 @dataclass(frozen=True)
@@ -257,11 +305,16 @@ class SyncJob:
             if name not in columns:
                 said = f"source column '{name}' is not declared in the mapping"
                 found.append((place, "M20", said, nearest(name, columns)))
-        for stamped in (target.stamps.batch, target.stamps.loaded_at, target.deleted):
-            if stamped is not None and stamped in fields:
-                said = f"'{stamped}' is filled by the loader and cannot be mapped too"
-                found.append((("target",), "M20", said, ""))
-        return found + self._key_faults()
+        filled = {
+            ("target", "stamps", "batch"): target.stamps.batch,
+            ("target", "stamps", "loaded_at"): target.stamps.loaded_at,
+            ("target", "deleted"): target.deleted,
+        }
+        for place, filled_by_us in filled.items():
+            if filled_by_us is not None and filled_by_us in fields:
+                said = f"'{filled_by_us}' is filled by the loader and cannot be mapped too"
+                found.append((place, "M20", said, ""))
+        return [*found, *self._key_faults(), *self._key_field_faults(), *self._source_faults()]
 
     def _source_columns(self) -> dict[tuple[str | int, ...], str]:
         source = self.source
@@ -289,6 +342,41 @@ class SyncJob:
         return found
 
 
+    def _key_field_faults(self) -> Iterator[Fault]:
+        """A key's value must arrive as it is: a step could make two keys one, and NULL is no key."""
+        for n, name in enumerate(self.target.key):
+            field = self.mapping.fields.get(name)
+            if field is None:
+                continue
+            code = "M18" if name == self.tenant_column else "M19"
+            if not any(check.word == "required" for check in field.checks):
+                yield ("target", "key", n), code, f"key column '{name}' may be NULL", "say checks: [required]"
+            for step in field.steps:
+                if step.word != "to_text":
+                    said = f"`{step.word}` on key column '{name}': two keys could become one"
+                    yield ("target", "key", n), code, said, "map a key as it is; put the changed value beside it"
+            if name == self.tenant_column and field.from_ != self.source.tenant:
+                said = f"tenant column '{name}' does not come `from` source.tenant '{self.source.tenant}'"
+                yield ("target", "key", n), "M18", said, ""
+
+    def _source_faults(self) -> Iterator[Fault]:
+        """Columns with a duty in the source, as far as the mapping declares their types."""
+        declared, source = self.mapping.source, self.source
+        if (cursor := source.cursor) in declared and declared[cursor].name != "timestamptz":
+            mend = f"alter table {source.table} alter column {cursor} type timestamptz using {cursor} at time zone 'UTC'"
+            said = f"cursor '{cursor}' is {declared[cursor]}, not timestamptz: it names no instant"
+            yield ("source", "cursor"), "M19", said, mend
+        if (deleted := source.deleted) in declared and declared[deleted].name != "boolean":
+            said = f"`source.deleted` '{deleted}' is {declared[deleted]}, not boolean"
+            yield ("source", "deleted"), "M19", said, ""
+        for column, allowed in source.filter.items():
+            for value in allowed if column in declared else ():
+                try:
+                    check_literal(value, declared[column])
+                except NotApplicable as error:
+                    yield ("source", "filter", column), "M20", f"filter of '{column}': {error}", ""
+
+
 def job_ids(root: Path) -> list[str]:
     """Ids of all manifests below a project root, sorted: a stable order in the UI."""
     return sorted(path.stem for path in (root / "include" / "manifests").glob("*.yaml"))
@@ -305,8 +393,13 @@ def load_job(root: Path, job_id: str) -> SyncJob:
 def examine_job(root: Path, job_id: str) -> tuple[SyncJob | None, list[Finding]]:
     """Read a manifest and its mapping; all mistakes of both, or the job and none."""
     path = root / "include" / "manifests" / f"{job_id}.yaml"
-    document = strict_yaml.read(path, _shown(path, root))
+    document = Document(_shown(path, root))
+    if _leads_out(path):
+        document.mistake((), "M17", "this file is a link that leads out of include/manifests", "put the file itself here")
+        return None, document.findings
+    document = strict_yaml.read(path, document.path)
     _check_id(job_id, document)
+    _check_rivals(path, document)
     manifest = _model(document, Manifest)
     if manifest is None:
         return None, document.findings
@@ -314,7 +407,7 @@ def examine_job(root: Path, job_id: str) -> tuple[SyncJob | None, list[Finding]]
     mapping, mapping_findings, mapping_data = examine_mapping(root, manifest.mapping, document)
     if mapping is None:
         return None, [*document.findings, *mapping_findings]
-    job = SyncJob(job_id, manifest, mapping, _hash(document.data, mapping_data))
+    job = SyncJob(job_id, manifest, mapping, _hash(__version__, document.data, mapping_data))
     _add(document, job.faults())
     return job, [*document.findings, *mapping_findings]
 
@@ -325,10 +418,11 @@ def examine_mapping(
     """Read one mapping document; a missing file is told at the manifest's `mapping` key."""
     folder = root / "include" / "mappings"
     path = folder / f"{name}.yaml"
-    if not path.is_file() or path.resolve().parent != folder.resolve():
+    if not path.is_file() or _leads_out(path):
         if manifest is not None:
-            near = nearest(name, (other.stem for other in folder.glob("*.yaml")))
-            manifest.mistake(("mapping",), "M17", f"there is no mapping {_shown(path, root)}", "", near)
+            near = nearest(name, (other.stem for other in folder.glob("*.yaml") if other != path))
+            why = "leads out of include/mappings" if path.is_file() else "does not exist"
+            manifest.mistake(("mapping",), "M17", f"mapping {_shown(path, root)} {why}", "", near)
         return None, [], None
     document = strict_yaml.read(path, _shown(path, root))
     mapping = _model(document, Mapping)
@@ -359,11 +453,39 @@ def _check_id(job_id: str, document: Document) -> None:
         document.mistake((), "M22", f"'{job_id[:80]}' is not a job id", allowed)
 
 
+def _check_rivals(path: Path, document: Document) -> None:
+    """Two files that a person or another file system takes for one job: neither is loaded."""
+    folder = path.parent
+    try:
+        listed = folder.stat().st_mtime_ns
+    except OSError:
+        return
+    for rival in _rivals(folder, listed).get(path.stem.casefold(), ()):
+        if rival != path.name:
+            said = f"'{path.stem}' is also the job of include/manifests/{rival}"
+            document.mistake((), "M04", said, "one file per job; neither is loaded")
+
+
+@lru_cache(maxsize=8)
+def _rivals(folder: Path, listed: int) -> dict[str, list[str]]:
+    """Casefolded stem -> the files that bear it, where there are several. `listed` is when the folder changed."""
+    files: dict[str, list[str]] = defaultdict(list)
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in FILE_SUFFIXES:
+            files[path.stem.casefold()].append(path.relative_to(folder).as_posix())
+    return {stem: found for stem, found in files.items() if len(found) > 1}
+
+
+def _leads_out(path: Path) -> bool:
+    """Whether a link leads out of the file's folder. Inside it links are fine: Kubernetes mounts files that way."""
+    return path.is_symlink() and not path.resolve().is_relative_to(path.parent.resolve())
+
+
 def _shown(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix()
 
 
 def _hash(*documents: Any) -> str:
-    """What the files say, independent of comments and layout: two workers must agree on it (K10)."""
+    """What the files say to this version, whatever their comments and layout: two workers must agree on it (K10)."""
     said = json.dumps(documents, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(said.encode()).hexdigest()[:16]

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from syncline.core.findings import nearest
-from syncline.core.transforms import AnyCheck, Frozen, NotApplicable, Step, template
+from syncline.core.transforms import AnyCheck, Frozen, NotApplicable, Scalar, Step, template
 from syncline.core.transforms.text import check_literal, untyped
 from syncline.core.types import TEXT, PgType, TypeName
 
@@ -45,16 +45,9 @@ def _version(value: str) -> str:
     return value
 
 
-def _plain_text(value: str) -> str:
-    if "{{" in value or "{%" in value:
-        raise PydanticCustomError("M16", "Jinja is not rendered here; what you read is what runs", {})
-    return value
-
-
 Name = Annotated[str, AfterValidator(_name)]
 Table = Annotated[str, AfterValidator(_table)]
 Version = Annotated[str, AfterValidator(_version)]
-Text = Annotated[str, AfterValidator(_plain_text)]
 
 
 def table_identifier(table: str) -> sql.Identifier:
@@ -92,7 +85,7 @@ class FieldMap(Frozen):
     """
 
     from_: Name | None = Field(None, alias="from")
-    constant: str | int | float | bool | None = None
+    constant: Scalar | None = None
     concat: Concat | None = None
     lookup: Lookup | None = None
     type: TypeName
@@ -100,7 +93,7 @@ class FieldMap(Frozen):
     checks: tuple[AnyCheck, ...] = ()
     severity: Literal["critical", "medium", "low"] = "medium"
     pii: Literal["none", "name", "contact", "financial", "government_id", "birth"] = "none"
-    description: Text = ""
+    description: str = ""
 
     @model_validator(mode="after")
     def _one_value(self) -> Self:
@@ -139,7 +132,7 @@ class Mapping(Frozen):
     """A whole mapping document. `source` declares the columns it reads, `fields` the target's columns."""
 
     version: Version
-    description: Text = ""
+    description: str = ""
     source: dict[Name, TypeName] = Field(min_length=1)
     fields: Annotated[dict[Name, FieldMap], Field(min_length=1), BeforeValidator(lambda v: v if v is not None else {})]
 
@@ -212,8 +205,14 @@ def source_value(field: FieldMap, column: dict[str, Composable], looked_up: Comp
     if field.constant is not None:
         return template("({v})::{t}", v=untyped(field.constant), t=field.type.sql)
     if field.concat is not None:
-        parts = sql.SQL(", ").join(column[name] for name in field.concat.columns)
-        joined = template("concat_ws({s}, {parts})", s=sql.Literal(field.concat.separator), parts=parts)
+        joined = column[field.concat.columns[0]]
+        for name in field.concat.columns[1:]:
+            joined = template(
+                "coalesce({a} || {s} || {b}, {a}, {b})",
+                a=joined,
+                b=column[name],
+                s=sql.Literal(field.concat.separator),
+            )
         return template("nullif({joined}, '')", joined=joined)
     if looked_up is None:
         raise ValueError("a lookup field needs the looked-up column")

@@ -29,10 +29,10 @@ from cosmos.constants import (
 from cosmos.profiles.postgres import PostgresUserPasswordProfileMapping
 
 from syncline.adapters.alerts import Alert
+from syncline.adapters.project import root, var
 from syncline.core.errors import EnvironmentFailure, TerminalError
 from syncline.orchestration.assets import job_asset
 from syncline.orchestration.retry import SETTINGS
-from syncline.steps.project import root, var
 
 DAG_ID = "publish_tables"
 START = datetime(2020, 1, 1, tzinfo=UTC)

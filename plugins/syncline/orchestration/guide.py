@@ -22,8 +22,8 @@ stream into a staging table at the target. Rows that break a rule become dead le
 
 *Grey (`scheduled`) and never starts*: its pool is missing or full, see Admin > Pools.
 
-*Red*: clear this task; staging starts over. `BatchHeld`: more rows were rejected than the manifest allows,
-see `docs/runbooks/batch-held.md`.""",
+*Red*: clear this task; staging starts over. `BatchHeld`: more rows were rejected than the manifest allows, an alert is
+out, see `docs/runbooks/rows-rejected.md`.""",
     "load": """\
 **Merges staging into the target** in one transaction, as the tenant role: only rows that differ are written, older
 versions never win, and the counts must balance before the commit. Afterwards the target has the rows, and a marker
@@ -35,7 +35,8 @@ with the counts in the same transaction.
 The evidence stays in the ledger. Only `matched` goes on.
 
 *Red with `BatchHeld`*: source and target differ by more than agreed; nothing is published, readers keep the last good
-batch, an alert is out. See `docs/runbooks/batch-held.md`. Never mark it success: `publish` asks the ledger.
+batch, an alert is out. See `docs/runbooks/batch-held.md`, or `docs/runbooks/batch-unverified.md` if the check proved
+nothing. Marking it success opens no gate: `publish` asks the ledger.
 
 *Pink (`skipped`)*: a dry run, there is nothing to compare.""",
     "publish": """\
@@ -69,12 +70,14 @@ batch's id. Until `publish` is green no reader sees the batch, and the next run 
 a task for what it does and what to do when it is red.
 
 ### When something is red
-1. A failed task was tried up to 4 times, unless a person must act: then it failed at once. The log's last line says
-   what happened, what state is left and what to do.
-2. `BatchHeld` → `docs/runbooks/batch-held.md`. Nothing is broken: readers have the last good batch.
+1. A failed task was tried up to 4 times, unless a person must act: then it failed at once. The log says what happened,
+   what state is left and what to do; `docs/runbooks/task-failed.md` helps to read it.
+2. `BatchHeld` → `docs/runbooks/batch-held.md`. Nothing is broken: readers have the last good batch. Once mended,
+   trigger the job, or clear this run from `open`.
 3. `EnvironmentFailure` → disk, login or grant: mend it, then clear the task.
-4. Otherwise clear the failed task. **Every task may be cleared at any time**, alone or from `open`.
-5. A batch that a later run has overtaken says `Fenced`: leave it, the later run has done its work.
+4. Otherwise mend what the log names and clear the failed task. Clearing is safe at any time, one task or the whole run
+   from `open`: what is written already is found, not written again.
+5. `Fenced`: a later run has overtaken this batch and does its work. Leave it.
 
 ### Running it by hand
 - **Trigger** with the form: mode, tenants, dry run, reason. A dry run counts and changes nothing.

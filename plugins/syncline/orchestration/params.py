@@ -113,7 +113,7 @@ def run_request(job: SyncJob, context: Mapping[str, Any]) -> RunRequest:
         RunRefused: Unknown keys, a missing reason or window, or a window that ends before it begins.
     """
     params, run = context["params"], context["dag_run"]
-    _refuse_unknown_keys(job, run.conf or {}, params)
+    _refuse_unknown_keys(job, run.conf or {})
     is_backfill = run.run_type == "backfill"
     mode = Mode(params["mode"])
     if is_backfill and job.default_mode is not Mode.FULL:
@@ -136,7 +136,7 @@ def run_request(job: SyncJob, context: Mapping[str, Any]) -> RunRequest:
     return request
 
 
-def _refuse_unknown_keys(job: SyncJob, conf: Mapping[str, Any], params: Mapping[str, Any]) -> None:
+def _refuse_unknown_keys(job: SyncJob, conf: Mapping[str, Any]) -> None:
     known = run_params(job).keys()
     for key in sorted(conf.keys() - known):
         near = nearest(key, known)

@@ -5,14 +5,18 @@ system's owner gave each of them and the system is one. A task takes one slot of
 source's, load and reconciliation of the target's.
 
 A pool that Airflow does not know leaves its tasks `scheduled` for ever, and a DAG file may not ask the database
-whether a pool exists. So pools are made when Syncline is installed, not by DAGs (docs/decisions/0005):
-`syncline pools --json`, then `airflow pools import`. This module knows no Airflow, only its file format.
+whether a pool exists. So pools are made when Syncline is installed, and again when manifests change, not by DAGs
+(docs/decisions/0005-dags-from-manifests.md). This module knows no Airflow, only the file that Airflow imports:
+
+    python -m syncline.orchestration.pools | airflow pools import /dev/stdin
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+from syncline.adapters.project import root
 from syncline.core.errors import ManifestInvalid
 from syncline.core.manifest import SyncJob, job_ids, load_job
 
@@ -25,12 +29,12 @@ def target_pool(job: SyncJob) -> str:
     return f"target_{job.target.connection}"
 
 
-def pools(root: Path) -> dict[str, dict[str, object]]:
-    """All pools that the valid manifests below `root` need, as `airflow pools import` reads them."""
+def pools(home: Path) -> dict[str, dict[str, object]]:
+    """All pools that the valid manifests below `home` need, as `airflow pools import` reads them."""
     slots: dict[str, int] = {}
-    for job_id in job_ids(root):
+    for job_id in job_ids(home):
         try:
-            job = load_job(root, job_id)
+            job = load_job(home, job_id)
         except ManifestInvalid:
             continue  # has no DAG either; `syncline check` and the import error tell its author
         for pool, side in ((source_pool(job), job.source), (target_pool(job), job.target)):
@@ -43,3 +47,7 @@ def pools(root: Path) -> dict[str, dict[str, object]]:
         }
         for pool in sorted(slots)
     }
+
+
+if __name__ == "__main__":
+    print(json.dumps(pools(root()), indent=2))

@@ -43,8 +43,10 @@ def extract_and_map(job: SyncJob, batch_id: int) -> int:
                 here.preflight()
                 cut_off = here.cut_off()
                 compiled = compile_batch(job, here, batch)
+                there.drop_leftovers()
                 there.stage(compiled, _blocks(here, compiled))
                 counted = here.count(batch.tenants)
+            failpoint("extract.staged")
             superseded = there.settle_staging()
             balance = _balance(there.count_staged(), superseded)
             book.extracted(

@@ -67,7 +67,7 @@ def _write(job: SyncJob, batch: Batch, there: Target, extraction: Balance) -> Ba
             f"written. If the source really is empty, empty the target by hand."
         )
     return there.load(
-        extraction.tenants,
+        [tenant for tenant, counts in extraction.tenants.items() if counts.staged_rows],
         loaded_at=datetime.now(UTC),
         before_commit=lambda outcomes: _require_balance(job, batch, extraction.merged(outcomes)),
     )
@@ -88,7 +88,7 @@ def _restage_if_lost(job: SyncJob, batch_id: int) -> None:
     if batch.state not in (State.OPEN, State.EXTRACTED):
         return
     with target.writing(job, batch, step="load") as there:
-        if there.loaded() is not None or there.has_staged(total.extracted_rows):
+        if there.loaded() is not None or there.has_staged(total.extracted_rows - total.superseded_rows):
             return
     log.warning("staging table lost, reading the source again job=%s batch=%d", job.id, batch_id)
     extract_and_map(job, batch_id)

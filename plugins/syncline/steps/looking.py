@@ -10,7 +10,7 @@ from psycopg import sql
 
 from syncline.adapters import connections, ledger, source
 from syncline.adapters.failures import telling
-from syncline.core.compile import DELETED, ERRORS, PAYLOAD, compile_mapping, sample_relation
+from syncline.core.compile import DELETED, REJECT, compile_mapping, sample_relation
 from syncline.core.errors import TerminalError
 from syncline.core.freshness import freshness
 from syncline.core.manifest import SyncJob
@@ -79,9 +79,8 @@ def _mapped(job: SyncJob, session: Any, given: str, *, unmask: bool) -> PreviewR
     compiled = compile_mapping(job.mapping, relation, key=job.target.key)
     row = session.execute(sql.SQL("select to_jsonb(x)::text from ({}) as x").format(compiled.select)).fetchone()
     mapped = json.loads(row[0])
-    errors = mapped.pop(ERRORS) or []
-    for name in (DELETED, PAYLOAD):
-        mapped.pop(name)
+    errors = (mapped.pop(REJECT) or {}).get("errors", [])
+    mapped.pop(DELETED)
     read = json.loads(given)
     return PreviewRow(read, mapped, errors) if unmask else _masked(job, PreviewRow(read, mapped, errors))
 

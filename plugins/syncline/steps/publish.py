@@ -26,6 +26,7 @@ def publish(job: SyncJob, batch_id: int) -> BatchSummary:
         failpoint("publish.before")
         if not batch.state.is_final:
             book.published(batch)
+        failpoint("publish.recorded")
         with target.writing(job, batch, step="publish") as there:
             there.drop_staging()
         summary = book.summary(batch_id)

@@ -11,13 +11,14 @@ import logging
 from collections.abc import Mapping
 
 from syncline.adapters import expectations, ledger, project, target
-from syncline.core.errors import BatchHeld
+from syncline.core.errors import BatchHeld, TerminalError
 from syncline.core.manifest import SyncJob
-from syncline.core.values import TOTAL, Batch, Mode, State, TenantCheck, Verdict
+from syncline.core.values import NO_TENANT, TOTAL, Batch, Mode, State, TenantCheck, Verdict
 from syncline.steps import alerting
 
 log = logging.getLogger(__name__)
 CONTROL = "SYNC-005"
+ANY_TENANT = "*"  # in the target's grants
 
 
 def reconcile(job: SyncJob, batch_id: int) -> int:
@@ -29,6 +30,7 @@ def reconcile(job: SyncJob, batch_id: int) -> int:
     with ledger.opened(f"{job.id} reconcile") as book, book.attempt(job, batch_id, "reconcile") as batch:
         if batch.state.is_final:
             return _finished(job, batch)
+        _require_loaded(job, batch)
         checks = _count(job, batch, book)
         judgement = _judge(job, batch, checks)
         limit = job.manifest.reconcile.mismatch_ratio_max
@@ -46,6 +48,15 @@ def _finished(job: SyncJob, batch: Batch) -> int:
     return batch.batch_id
 
 
+def _require_loaded(job: SyncJob, batch: Batch) -> None:
+    """Counts may agree before a load too: changed values are not loaded because the number of rows is right."""
+    if batch.state not in (State.LOADED, State.RECONCILED):
+        raise TerminalError(
+            f"{job.id}: batch {batch.batch_id} is {batch.state}, not loaded: there is nothing to reconcile. Was a task "
+            f"marked success by hand? Nothing was judged. Clear the run from `open`, or run the job again."
+        )
+
+
 def _count(job: SyncJob, batch: Batch, book: ledger.Ledger) -> list[TenantCheck]:
     source_rows = book.source_rows(batch.batch_id)
     asked = {*source_rows, *book.counts(batch.batch_id).tenants}
@@ -54,10 +65,22 @@ def _count(job: SyncJob, batch: Batch, book: ledger.Ledger) -> list[TenantCheck]
     if batch.mode is Mode.FULL and batch.tenants is None:
         book.close_unseen_letters(batch)
     with target.writing(job, batch, step="reconcile") as there:
-        settled, excused = there.settle_letters(asked, book.waiting_keys(job.id))
-        target_rows = there.count_rows(asked)
+        scope = _scope(job, batch, asked, there.grants())
+        settled, excused = there.settle_letters(scope, book.waiting_keys(job.id))
+        target_rows = there.count_rows(scope) if scope or job.tenant_column is None else {}
     book.settle_letters(batch, settled)
     return _line_up(source_rows, excused, target_rows)
+
+
+def _scope(job: SyncJob, batch: Batch, asked: set[str], grants: set[str]) -> set[str]:
+    """The tenants to look at: of those asked for what the target grants; in a batch of all, whatever it grants by name.
+
+    A tenant that is granted and that only the target has rows of is looked at too: rows out of nowhere.
+    """
+    asked = asked - {NO_TENANT, ANY_TENANT}
+    named = grants - {ANY_TENANT}
+    known = asked if ANY_TENANT in grants else asked & named
+    return known | named if batch.tenants is None and job.tenant_column is not None else known
 
 
 def _line_up(

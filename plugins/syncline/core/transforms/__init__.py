@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Union
 from pydantic import BeforeValidator, Field
 
 from syncline.core.transforms import checks, codes, dates, numbers, text
-from syncline.core.transforms.base import Check, Frozen, NotApplicable, Transform, lit, normalise, template
+from syncline.core.transforms.base import Check, Frozen, NotApplicable, Scalar, Transform, lit, normalise, template
 
 WORD_MODULES = (text, numbers, dates, codes, checks)
 
@@ -28,4 +28,4 @@ else:  # the unions are built from what the modules registered
         BeforeValidator(lambda item: normalise(item, Check.known)),
     ]
 
-__all__ = ["WORD_MODULES", "AnyCheck", "Check", "Frozen", "NotApplicable", "Step", "Transform", "lit", "template"]
+__all__ = ["WORD_MODULES", "AnyCheck", "Check", "Frozen", "NotApplicable", "Scalar", "Step", "Transform", "lit", "template"]

@@ -11,11 +11,12 @@ and later, and free of side effects. Parameters reach it as literals, never as p
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from psycopg import sql
 from psycopg.sql import Composable
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PlainValidator
+from pydantic_core import PydanticCustomError
 
 from syncline.core.types import FAMILIES, PgType
 
@@ -24,6 +25,15 @@ class Frozen(BaseModel):
     """Base of every model of a YAML file: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+def _scalar(value: Any) -> Any:
+    if not isinstance(value, str | int | float):
+        raise PydanticCustomError("M02", "one value is wanted here: text, a number, true or false", {})
+    return value
+
+
+Scalar = Annotated[str | int | float | bool, PlainValidator(_scalar)]
 
 
 class NotApplicable(ValueError):

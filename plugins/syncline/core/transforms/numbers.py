@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import ClassVar, Literal
 
+from psycopg import sql
 from psycopg.sql import Composable
 from pydantic import Field
 
@@ -62,10 +64,17 @@ class Round(Transform):
             "floor": "(floor({v} * {unit}) / {unit})::numeric(1000, {n})",
             "ceiling": "(ceil({v} * {unit}) / {unit})::numeric(1000, {n})",
             # exactly at the half the even neighbour wins; elsewhere it is plain rounding
-            "half_even": "case when abs({v} * {unit} % 1) = 0.5 then round({v} / 2, {n}) * 2 else round({v}, {n}) end",
+            "half_even": "case when abs(round({v}, {n}) - {v}) = {half} then round({v} / 2, {n}) * 2"
+            " else round({v}, {n}) end",
         }[self.mode]
-        finite = "case when {v} not in ('NaN', 'Infinity', '-Infinity') then " + rounded + " end"
-        return template(finite, v=v, n=n, unit=template("{u}::numeric", u=lit(10**self.scale)))
+        finite = "case when {v} > '-Infinity' and {v} < 'Infinity' then " + rounded + " end"  # NaN is above both
+        return template(
+            finite,
+            v=v,
+            n=n,
+            unit=template("{u}::numeric", u=lit(10**self.scale)),
+            half=sql.Literal(Decimal(5).scaleb(-self.scale - 1)),
+        )
 
 
 class Cast(Transform):

@@ -53,6 +53,8 @@ class Remove(Transform):
     characters: str = Field(min_length=1)
 
     def sql(self, value: Composable) -> Composable:
+        if len(self.characters) == 1:  # half the price of translate
+            return template("replace({v}, {character}, '')", v=value, character=lit(self.characters))
         return template("translate({v}, {characters}, '')", v=value, characters=lit(self.characters))
 
 

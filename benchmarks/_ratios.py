@@ -1,0 +1,37 @@
+"""From seconds to the ratios that are reported: medians first, then one divided by another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+
+
+def medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Median per measure over all rounds that have it."""
+    names = {name for measured in rounds for name in measured}
+    return {name: median(measured[name] for measured in rounds if name in measured) for name in sorted(names)}
+
+
+def ratios(seconds: Mapping[str, float]) -> dict[str, float | None]:
+    """The benchmark's figures from median seconds (`worker_rss_mb` is passed through); None was not measured.
+
+    extract_map_x, first_load_x: our steps against the limit, unmapped COPY to COPY. Lower is better.
+    sling_x, dlt_x: the other tool's whole run against our whole run, start of the process to its end. Higher is better.
+    """
+    return {
+        "extract_map_x": _ratio(seconds, "extract_and_map", "limit"),
+        "first_load_x": _ratio(seconds, "first_load", "limit"),
+        "sling_x": _ratio(seconds, "sling", "syncline_run"),
+        "dlt_x": _ratio(seconds, "dlt", "syncline_run"),
+        "worker_rss_mb": _rounded(seconds.get("worker_rss_mb")),
+    }
+
+
+def _ratio(seconds: Mapping[str, float], over: str, under: str) -> float | None:
+    if over not in seconds or not seconds.get(under):
+        return None
+    return _rounded(seconds[over] / seconds[under])
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)

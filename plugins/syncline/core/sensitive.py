@@ -1,0 +1,53 @@
+"""What a file must never hold, and which columns are about a person (row M21 of the fault list).
+
+A secret written into a manifest is in the repository's history for good. What looks like one is refused and blotted
+out of the text before anything else reads it, so no message can echo it. A column that looks personal must say its
+class, or previews and reports would show it.
+
+Patterns find accidents, not malice. They lean to the strict side where the way out is short: `pii: none` says that
+somebody looked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+SECRET_KEY = re.compile(r"(?i)(?:^|[_-])(?:password|passwd|pwd|secret|token|api[_-]?key|private[_-]?key)s?$")
+# Each alternative has one group: the part that is secret.
+SECRET = re.compile(
+    r"\b[a-zA-Z][a-zA-Z0-9+.-]{1,20}://([^\s/@:'\"]*:[^\s/@'\"]+)@"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----((?s:.*?))(?:-----END|\Z)"
+    r"|\b((?:AKIA|ASIA)[0-9A-Z]{16})\b"
+    r"|\b((?:gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|sk-)[A-Za-z0-9_-]{16,})"
+    r"|\b(eyJ[\w-]{8,}\.eyJ[\w-]{4,}(?:\.[\w-]*)?)"
+    r"|(?i:\b(?:password|passwd|pwd|secret|token|api[_-]?key|private[_-]?key)\s{0,9}[=:]\s{0,9}[\"']?)"
+    r"((?!numeric\()(?=[^\s\"',}\]]*[0-9])[^\s\"',}\]{\[]{6,})"
+)
+PERSONAL = re.compile(
+    r"(?:^|_)(?:iban|e?mail|emails|birth[a-z]*|dob|(?:tele)?phone|mobile|tax|taxpayer|passport|ssn|nino"
+    r"|national_insurance|(?:given|family|first|last|maiden)_name|surname)(?:_|$)"
+)
+
+
+def secrets_in(text: str) -> Iterator[tuple[int, int]]:
+    """Where a text holds what looks like a secret: begin and end of each."""
+    for found in SECRET.finditer(text):
+        yield found.span(found.lastindex or 0)
+
+
+def blotted(text: str, spans: Iterable[tuple[int, int]]) -> str:
+    """The text with the given parts made illegible; lines stay where they are."""
+    for begin, end in spans:
+        text = text[:begin] + re.sub(r"\S", "x", text[begin:end]) + text[end:]
+    return text
+
+
+def is_secret_key(key: str) -> bool:
+    """Whether a key announces a secret."""
+    return bool(SECRET_KEY.search(key))
+
+
+def looks_personal(column: str) -> bool:
+    """Whether a column's name says that it is about a person."""
+    return bool(PERSONAL.search(column))

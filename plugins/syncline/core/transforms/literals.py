@@ -1,0 +1,98 @@
+"""Values written in a mapping file (constants, defaults, bounds) as SQL.
+
+They are judged when the file is read: a literal that its type cannot hold exactly would fail every batch, or be
+rounded without a word.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import date, datetime
+from decimal import Decimal
+
+from psycopg import sql
+from psycopg.sql import Composable
+
+from syncline.core.transforms.base import NotApplicable
+from syncline.core.types import INTEGER_DIGITS, PgType
+
+Literal = str | int | float | bool
+
+WHOLE = re.compile(r"[+-]?[0-9]{1,1000}")
+NUMBER = re.compile(r"[+-]?[0-9]{1,300}(\.[0-9]{1,300})?([eE][+-]?[0-9]{1,2})?")
+DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+CLOCK = r"[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?"
+ZONE = "(Z|[+-](0[0-9]|1[0-4])(:?[0-9]{2})?)"
+SHAPES = {
+    "date": re.compile(DAY),
+    "timestamp": re.compile(DAY + CLOCK),
+    "timestamptz": re.compile(DAY + CLOCK + ZONE),
+    "uuid": re.compile("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"),
+}
+HINTS = {"timestamptz": "; write the zone too: 2026-01-01 00:00:00+00", "timestamp": "; write 2026-01-01 00:00:00"}
+
+
+def untyped(value: Literal) -> Composable:
+    """A literal that takes the type of its surroundings: `'2026-01-01'` beside a date is a date."""
+    return sql.Literal(str(value).lower() if isinstance(value, bool) else str(value))
+
+
+def bound(value: Literal, given: PgType) -> Composable:
+    """A bound to compare with a value of the given type: beside an integer, one that no integer can hold is numeric."""
+    if given.family == "number" and not _fits(str(value), given):
+        return sql.SQL("{}::numeric").format(untyped(value))
+    return untyped(value)
+
+
+def check_literal(value: Literal, given: PgType) -> None:
+    """Refuse a literal that the type cannot hold exactly; raises NotApplicable."""
+    if not _holds(value, given):
+        shown = str(value).lower() if isinstance(value, bool) else str(value)[:60]
+        raise NotApplicable(f"'{shown}' is not a {given}{HINTS.get(given.name, '')}")
+
+
+def _holds(value: Literal, given: PgType) -> bool:
+    if given.family == "boolean" or isinstance(value, bool):
+        return isinstance(value, bool) and given.family in ("boolean", "text")
+    text = str(value)
+    if given.family == "number":
+        return _fits(text, given)
+    if given.family == "jsonb":
+        return _reads(_json, text)
+    if given.name not in SHAPES:
+        return True
+    if not SHAPES[given.name].fullmatch(text):
+        return False
+    return _reads({"date": date.fromisoformat, "uuid": str}.get(given.name, datetime.fromisoformat), text)
+
+
+def _fits(text: str, given: PgType) -> bool:
+    if given.name in INTEGER_DIGITS:
+        low, high = given.bounds
+        return bool(WHOLE.fullmatch(text)) and low <= int(text) <= high
+    if not NUMBER.fullmatch(text):
+        return False
+    if given.precision is None:
+        return True
+    number = Decimal(text)
+    decimals = number.normalize().as_tuple().exponent
+    return abs(number) < given.bounds[1] and -int(decimals) <= (given.scale or 0)
+
+
+def _reads(reader: Callable[[str], object], text: str) -> bool:
+    try:
+        reader(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _json(text: str) -> object:
+    def refuse(word: str) -> object:
+        raise ValueError(word)
+
+    if "\\u0000" in text:  # jsonb has no such character
+        raise ValueError
+    return json.loads(text, parse_constant=refuse)
