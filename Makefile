@@ -3,6 +3,10 @@
 PYTHON ?= python3
 unexport PYTHONPATH
 export AIRFLOW_HOME ?= $(CURDIR)/var/airflow-tools
+# Temporary files stay in the checkout as well, unless that makes the names of sockets too long.
+ifeq ($(shell test $$(printf %s "$(CURDIR)/var/tmp" | wc -c) -le 60 && echo short),short)
+export TMPDIR := $(CURDIR)/var/tmp
+endif
 export RUFF_CACHE_DIR ?= $(CURDIR)/var/ruff_cache
 export HYPOTHESIS_STORAGE_DIRECTORY ?= $(CURDIR)/var/hypothesis
 export GX_ANALYTICS_ENABLED := false

@@ -250,9 +250,11 @@ def _play(settings: Settings, story: Story, airflow: Airflow, admin: str) -> tup
         return sheet, [*failed, *sheet.problems()]
 
     first, problems = round_of("Round 1: every job")
+    if problems:
+        return [first], problems
     with story.chapter("dbt builds the published tables"):
         _begin(airflow, PUBLISH_DAG, datetime.now(UTC))
-        problems += _wait_for_publication(airflow)
+        problems = _wait_for_publication(airflow)
     with story.chapter("A day passes in the hub: about 1 % changes"):
         change(hub_conninfo(admin), seed=settings.seed)
     second, more_problems = round_of("Round 2: what has changed")

@@ -22,6 +22,7 @@ VENV = os.path.join(ROOT, ".venv")
 LOCK = os.path.join(ROOT, "requirements.txt")
 PROJECT = os.path.join(ROOT, "pyproject.toml")
 STAMP = os.path.join(VENV, "syncline-bootstrap.stamp")
+TEMPORARY = os.path.join(ROOT, "var", "tmp")  # nothing is written outside the checkout, not even for a moment
 
 OLDEST = (3, 11)  # what Airflow 3.3, pandas 3 and this package ask for
 NEWEST = (3, 13)  # the last that all locked wheels exist for
@@ -54,6 +55,7 @@ def bootstrap():
 
 
 def bring_up_to_date():
+    os.makedirs(TEMPORARY, exist_ok=True)
     if read(STAMP) == fingerprint() and works(venv_python()):
         return
     python = find_python()
@@ -195,7 +197,7 @@ def has_pip():
 def install_uv():
     """Install the locked uv with pip: it then installs everything else several times faster than pip."""
     say("installing uv, the installer")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=TEMPORARY) as folder:
         only_uv = os.path.join(folder, "uv.txt")
         with open(only_uv, "w", encoding="utf-8") as out:
             out.write(requirement(read(LOCK), "uv"))
@@ -275,7 +277,14 @@ def run(command, quiet=False):
     """True when the command succeeded; its own output is the progress that the person sees."""
     hidden = subprocess.DEVNULL if quiet else None
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=hidden, stderr=hidden, cwd=ROOT)
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=hidden,
+            stderr=hidden,
+            cwd=ROOT,
+            env=dict(os.environ, TMPDIR=TEMPORARY),
+        )
     except OSError as failure:
         say(explain(failure))
         return False

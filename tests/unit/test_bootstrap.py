@@ -28,6 +28,7 @@ def bootstrap(tmp_path, monkeypatch) -> ModuleType:
     monkeypatch.setattr(module, "ROOT", str(tmp_path))
     monkeypatch.setattr(module, "VENV", str(tmp_path / ".venv"))
     monkeypatch.setattr(module, "STAMP", str(tmp_path / ".venv" / "stamp"))
+    monkeypatch.setattr(module, "TEMPORARY", str(tmp_path / "var" / "tmp"))
     return module
 
 
