@@ -17,7 +17,8 @@ begin
         raise exception
             '{{ this.identifier }}: % of % published rows are no longer in {{ target.schema }}.{{ target.identifier }}, '
             'and no batch deleted them. The table stands as it was. Check that role % may see all rows of the target '
-            '(policy "using (true)"); if the rows were erased on purpose: --vars ''removed_ratio_max: 1''',
+            '(policy "using (true)"). If the rows were erased on purpose, once: dbt build --select {{ this.identifier }} '
+            '--vars ''{as_of: "{{ var('as_of', '') }}", removed_ratio_max: 1}''',
             gone_rows, pub_rows, current_user using errcode = 'SY020';
     end if;
 end

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,11 +18,13 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from syncline.adapters import project
 from syncline.core.checking import check_project
+from syncline.core.cron import next_runs
 from syncline.core.errors import EnvironmentFailure, SynclineError, TransientError
-from syncline.core.findings import Finding
+from syncline.core.findings import Finding, nearest, printable
 from syncline.core.manifest import SyncJob, job_ids, load_job
 from syncline.core.values import Mode, RunRequest
 
@@ -40,12 +43,17 @@ def check(
 ) -> None:
     """Report every mistake of all manifests and mappings at once; exit code 1 if there is any."""
     root, only = _root_and_file(path)
+    started = time.monotonic()
     jobs, findings = check_project(root)
+    elapsed_s = time.monotonic() - started
     findings = [finding for finding in findings if only is None or finding.path == only]
     if as_json:
         print(json.dumps({"jobs": len(jobs), "findings": [finding.as_dict() for finding in findings]}, indent=2))
     else:
-        _print_findings(findings, len(jobs))
+        _print_findings(findings, len(jobs), elapsed_s)
+        for job in jobs:
+            if only == f"include/manifests/{job.id}.yaml":
+                print(f"{job.id} runs next: {_next_runs(job)}")
     raise typer.Exit(1 if findings else 0)
 
 
@@ -55,7 +63,7 @@ def explain(job_id: JobId) -> None:
     from syncline.steps import looking
 
     job = _job(job_id)
-    out.print(_dag_plan(job), highlight=False)
+    print(_dag_plan(job))
     print(looking.explain_sql(job))
 
 
@@ -148,30 +156,40 @@ def main() -> None:
 
 def _root_and_file(path: Path | None) -> tuple[Path, str | None]:
     """A YAML file means its project, and only its own findings."""
-    if path is None:
-        return project.root(), None
-    path = path.resolve()
-    if path.is_file():
-        root = path.parent.parent.parent
-        return root, path.relative_to(root).as_posix()
+    path = (path or project.root()).absolute()
     if not path.exists():
         raise typer.BadParameter(f"{path} does not exist")
-    return path, None
+    root = path.parents[2] if path.is_file() else path
+    if path.is_file() and path.parent not in (root / "include" / "manifests", root / "include" / "mappings"):
+        raise typer.BadParameter(f"{path} is not a file of include/manifests or include/mappings")
+    if not (root / "include" / "manifests").is_dir():
+        raise typer.BadParameter(f"{root} is not a project: it has no include/manifests")
+    return root, path.relative_to(root).as_posix() if path.is_file() else None
 
 
 def _job(job_id: str) -> SyncJob:
     known = job_ids(project.root())
     if job_id not in known:
-        raise typer.BadParameter(f"there is no job '{job_id}'; one of: {', '.join(known) or 'none'}")
+        near = nearest(job_id, known)
+        raise typer.BadParameter(
+            f"there is no job '{job_id}'; one of: {', '.join(known) or 'none'}"
+            + (f". Did you mean '{near}'?" if near else "")
+        )
     return load_job(project.root(), job_id)
 
 
-def _print_findings(findings: list[Finding], jobs: int) -> None:
+def _print_findings(findings: list[Finding], jobs: int, elapsed_s: float) -> None:
     for finding in findings:
         print(finding)
     files = len({finding.path for finding in findings})
     said = f"{len(findings)} mistakes in {files} files" if findings else "no mistakes"
-    print(f"{jobs} jobs are valid, {said}", file=sys.stderr)
+    print(f"{jobs} jobs are valid, {said}, read in {elapsed_s:.2f} s", file=sys.stderr)
+
+
+def _next_runs(job: SyncJob) -> str:
+    schedule = job.manifest.schedule
+    runs = next_runs(schedule.cron, schedule.timezone, datetime.now(UTC))
+    return ", ".join(f"{run:%Y-%m-%d %H:%M %Z}" for run in runs)
 
 
 def _dag_plan(job: SyncJob) -> str:
@@ -181,6 +199,7 @@ def _dag_plan(job: SyncJob) -> str:
         [
             f"-- DAG sync__{job.id}: {manifest.description}",
             f"-- schedule {manifest.schedule.cron} ({manifest.schedule.timezone}), owner {manifest.owner.team}",
+            f"-- next runs {_next_runs(job)}",
             f"-- open             takes the job's lock and the window; default mode {job.default_mode}",
             f"-- extract_and_map  {job.source.connection}: {job.source.table}, pool source_{job.source.connection}",
             f"-- load             {job.target.connection}: {job.target.table}, {job.target.write} by"
@@ -198,7 +217,7 @@ def _side_by_side(number: int, row: Any) -> Table:
         table.add_column(name)
     pairs = [*row.source.items()], [*row.target.items()]
     for n in range(max(map(len, pairs))):
-        cells = [str(cell) for side in pairs for cell in (side[n] if n < len(side) else ("", ""))]
+        cells = [Text(printable(str(cell))) for side in pairs for cell in (side[n] if n < len(side) else ("", ""))]
         table.add_row(*cells)
     return table
 

@@ -19,7 +19,7 @@ MANIFEST: dict[str, Any] = {
     "criticality": "critical",
     "owner": {"team": "payroll-integration", "oncall": "oncall@example.org", "business": "head@example.org"},
     "tenancy": {"column": "tenant_id"},
-    "schedule": {"cron": "15 1 * * *", "timezone": "Europe/London", "avoid": ["02:00-02:40"]},
+    "schedule": {"cron": "15 4 * * *", "timezone": "Europe/London", "avoid": ["02:00-02:40"]},
     "sla": {"latency_p50_s_max": 7200, "latency_p99_s_max": 21600},
     "source": {
         "connection": "mdm",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,11 +16,16 @@ from tests.dags.jobs import bag
 LINE = ["open", "extract_and_map", "load", "reconcile", "publish"]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _the_project_itself() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SYNCLINE_HOME", str(ROOT))
+        yield
+
+
 @pytest.fixture(scope="module")
 def dags() -> dict[str, Any]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("SYNCLINE_HOME", raising=False)
-        found = bag("sync_jobs.py")
+    found = bag("sync_jobs.py")
     assert not found.import_errors, f"dags/sync_jobs.py does not import: {found.import_errors}"
     return dict(found.dags)
 
@@ -134,8 +141,6 @@ def test_parsing_twice_makes_no_new_dag_version(dag: Any) -> None:
 
 
 def test_every_runbook_that_a_guide_names_exists(dags: dict[str, Any]) -> None:
-    import re
-
     texts = [text for dag in dags.values() for text in (dag.doc_md, *(task.doc_md for task in dag.tasks))]
     named = {name for text in texts for name in re.findall(r"docs/runbooks/[a-z-]+\.md", text)}
 

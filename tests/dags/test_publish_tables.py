@@ -16,7 +16,10 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from syncline.orchestration.pools import pools
+from tests.conftest import ROOT
+from tests.dags.test_parsing_touches_nothing import parse
+
 PROJECT = ROOT / "dbt_project"
 TABLES = {"pub_warehouse__worker", "pub_warehouse__client", "pub_warehouse__contract", "pub_sync_freshness"}
 
@@ -41,10 +44,12 @@ def module(parsed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[M
     """`syncline.orchestration.dbt`, imported where Cosmos keeps its cache below a temporary folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SYNCLINE_VAR", str(parsed))
+        cache = tmp_path_factory.mktemp("cosmos")
+        patch.setenv("AIRFLOW__COSMOS__CACHE_DIR", str(cache))  # for processes started here
         patch.setenv("AIRFLOW__COSMOS__ENABLE_TELEMETRY", "False")
         from cosmos import settings
 
-        patch.setattr(settings, "cache_dir", tmp_path_factory.mktemp("cosmos"))
+        patch.setattr(settings, "cache_dir", cache)
         from syncline.orchestration import dbt
 
         yield dbt
@@ -99,6 +104,24 @@ def test_somebody_owns_it_and_is_told_when_it_fails(dag: Any, module: ModuleType
         assert task.owner == "analytics-engineering", f"{task.task_id}: name an owner in dbt_project.yml (meta)"
         assert task.on_failure_callback in (module.alert_build_failed, [module.alert_build_failed])
         assert task.retries == 3
+
+
+def test_the_owner_in_the_ui_writes_to_the_one_on_call(dag: Any) -> None:
+    assert dag.owner_links == {"analytics-engineering": "mailto:analytics-oncall@example.org"}
+
+
+def test_the_pool_that_its_tasks_wait_in_will_exist(dag: Any) -> None:
+    assert {task.pool for task in dag.tasks} <= set(pools(ROOT)), "the tasks would never start"
+
+
+def test_parsing_touches_no_database_no_network_and_no_connection(dag: Any) -> None:
+    assert parse(ROOT / "dags" / "publish_tables.py", ROOT) == {"dags": ["publish_tables"], "errors": {}, "touched": []}
+
+
+def test_parsing_twice_makes_no_new_dag_version(dag: Any) -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    assert DagSerialization.to_dict(_dag_file().publish_tables) == DagSerialization.to_dict(dag)
 
 
 def test_the_time_of_the_run_is_what_freshness_is_judged_at(dag: Any) -> None:

@@ -26,6 +26,7 @@ from syncline.core.values import State
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning:dbt_common")
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = ROOT / "dbt_project"
+FOLDERS = ("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT))
 DEMO_SQL = ROOT / "demo" / "world" / "sql"
 WORKERS = "mdm__warehouse__worker"
 JOBS = (WORKERS, "mdm__warehouse__client", "mdm__warehouse__contract", "mdm__payroll__worker")
@@ -59,6 +60,7 @@ class World:
         self.admin = psycopg.connect(conninfo, autocommit=True, row_factory=dict_row)
         self.folder = folder
         self.env = _dbt_env(conninfo, folder)
+        self.manifest: Any = None
 
     def install(self) -> None:
         self.admin.execute("set client_min_messages = warning")
@@ -160,8 +162,11 @@ class World:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self.env.items():
                 patch.setenv(name, value)
-            folders = ("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT))
-            return dbtRunner().invoke([*arguments, *folders, "--quiet", "--indirect-selection", "buildable"])
+            if self.manifest is None:
+                self.manifest = dbtRunner().invoke(["parse", *FOLDERS, "--quiet"]).result
+            # Parsed once for all tests; a copy, because dbt writes what it compiled into it.
+            runner = dbtRunner(manifest=self.manifest.deepcopy())
+            return runner.invoke([*arguments, *FOLDERS, "--quiet", "--indirect-selection", "buildable"])
 
     def publish_tables(self, as_of: datetime, *more: str) -> None:
         """What the DAG does, for the workers alone."""
@@ -510,6 +515,7 @@ def test_a_target_that_shows_nothing_empties_no_table(world: World) -> None:
 
     assert not result.success
     assert "2 of 2 published rows are no longer in dw.worker" in messages(result)
+    assert f'{{as_of: "{at(2).isoformat()}", removed_ratio_max: 1}}' in messages(result)
     assert world.workers("fresh_as_of") == {"w1": (at(1),), "w2": (at(1),)}
 
 

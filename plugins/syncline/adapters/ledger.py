@@ -54,20 +54,21 @@ class Ledger:
     def open_batch(self, job: SyncJob, request: RunRequest) -> Batch:
         """Take the job's lock and a new epoch, and fix what the batch must read.
 
-        The same run asking again gets its unfinished batch back; a batch of another run that was left unfinished
-        is abandoned: its window is still owed, and this batch reads it, because the watermark has not moved.
+        The same run asking again gets its unfinished batch back. A batch of another run that was left unfinished, or
+        of other files than today's, is abandoned: its window is still owed, and this batch reads it, because the
+        watermark has not moved.
         """
         with self._doing(job.id, "opening a batch"):
             self._register(job)
             held = self._one("select batch_id from ledger.job where job_id = %s for update", job.id)
             earlier = self._one(
-                "select batch_id, state, mode from ledger.batch"
+                "select batch_id, state, mode, manifest_hash from ledger.batch"
                 " where job_id = %s and run_key = %s order by batch_id desc limit 1",
                 job.id,
                 request.run_key,
             )
             mode = self._mode(job, request, earlier)
-            if earlier is not None and not State(earlier["state"]).is_final:
+            if earlier is not None and _may_go_on(job, earlier):
                 self._take(job.id, earlier["batch_id"])
                 return self.batch(earlier["batch_id"])
             if held is not None and held["batch_id"] is not None:
@@ -514,6 +515,10 @@ def _asked_mode(job: SyncJob, request: RunRequest) -> Mode:
     if job.target.write == "replace" and request.tenants:
         raise TerminalError(f"{job.id}: a replacing job cannot run for some tenants: the others would vanish.")
     return mode
+
+
+def _may_go_on(job: SyncJob, earlier: dict[str, Any]) -> bool:
+    return not State(earlier["state"]).is_final and earlier["manifest_hash"] == job.manifest_hash
 
 
 def _batch(row: dict[str, Any]) -> Batch:

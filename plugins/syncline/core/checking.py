@@ -5,10 +5,14 @@ Only what needs all files together is decided here (a mapping that nobody uses i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from syncline.core.findings import Finding
-from syncline.core.manifest import SyncJob, examine_job, examine_mapping, job_ids
+from syncline.core.manifest import SyncJob, examine_job, examine_mapping, files_below, job_ids, rivals
+
+# Airflow gives a DAG file 50 s; at 7 ms a manifest (reading it and making its DAG) so many leave it a third.
+MANIFESTS_MAX = 5_000
 
 
 def check_project(root: Path) -> tuple[list[SyncJob], list[Finding]]:
@@ -27,14 +31,27 @@ def check_project(root: Path) -> tuple[list[SyncJob], list[Finding]]:
         if path.stem not in used:
             findings.update(examine_mapping(root, path.stem)[1])
     findings.update(_stray_files(root))
+    findings.update(_too_many(root))
     return jobs, sorted(findings)
 
 
-def _stray_files(root: Path) -> list[Finding]:
+def _stray_files(root: Path) -> Iterator[Finding]:
     """A file that looks like a manifest but is not read would be a job nobody has."""
-    return [
-        Finding(path.relative_to(root).as_posix(), 1, 1, "M22", "this file is not read", "name it <job>.yaml")
-        for folder in ("manifests", "mappings")
-        for path in sorted((root / "include" / folder).rglob("*"))
-        if path.is_file() and (path.suffix != ".yaml" or path.parent.name != folder) and path.name != "README.md"
-    ]
+    for name in ("manifests", "mappings"):
+        folder = root / "include" / name
+        for path in files_below(folder):
+            if (path.suffix == ".yaml" and path.parent == folder) or path.name == "README.md":
+                continue
+            shown = path.relative_to(root).as_posix()
+            yield Finding(shown, 1, 1, "M22", "this file is not read", f"name it include/{name}/<job>.yaml")
+            for rival in rivals(folder, path.stem):
+                if folder / rival != path:
+                    said = f"'{path.stem}' is also the name of include/{name}/{rival}"
+                    yield Finding(shown, 1, 1, "M04", said, "one file per name")
+
+
+def _too_many(root: Path) -> Iterator[Finding]:
+    found = len(job_ids(root))
+    if found > MANIFESTS_MAX:
+        said = f"{found} manifests; Airflow would give up reading them"
+        yield Finding("include/manifests", 1, 1, "M23", said, f"at most {MANIFESTS_MAX} in one project")

@@ -7,8 +7,10 @@ rows) and gives per row the typed target columns and two more:
     _reject    jsonb     NULL, or {"errors": ["column:code", ...], "payload": {the source columns}}
 
 A bad value is NULL in its column and named in the errors; the statement itself cannot fail on data. A value that a
-partial step produces is computed once, in the inner query, and judged in the outer one; OFFSET 0 keeps PostgreSQL
-from pulling the two together and computing it twice.
+partial step produces is computed once, in an inner query, and judged in the outer one; a partial step upon another
+gets one more query around. OFFSET 0 keeps PostgreSQL from pulling them together and computing it twice.
+
+Names that we add begin with a digit, so they meet no column of a source.
 """
 
 from __future__ import annotations
@@ -21,11 +23,13 @@ from psycopg.sql import Composable
 
 from syncline.core.mapping import FieldMap, Lookup, Mapping, source_value, table_identifier
 from syncline.core.transforms import template
-from syncline.core.types import PgType
+from syncline.core.types import TEXT, PgType
 
 DELETED, REJECT = "_deleted", "_reject"
 TRAILER: dict[str, str] = {DELETED: "boolean", REJECT: "jsonb"}
 FALSE = sql.SQL("false")
+FLAG = "0deleted"  # the source's flag, inside the statement
+WITHOUT_MIN = {"boolean", "uuid", "jsonb"}  # types that PostgreSQL has no min() for
 
 
 @dataclass(frozen=True)
@@ -68,12 +72,16 @@ def compile_mapping(
     """
     plan = _Plan(mapping, deleted, frozenset(key))
     inner = sql.SQL("select {columns} from {relation} as s{lookups}{where}{fence}").format(
-        columns=sql.SQL(",\n      ").join(plan.inner_columns()),
+        columns=sql.SQL(",\n      ").join([*plan.source_columns(), *plan.computed[0]]),
         relation=relation,
-        fence=sql.SQL("\n    offset 0" if plan.computes else ""),
-        lookups=sql.SQL("").join(plan.lookups()),
+        fence=sql.SQL("\n    offset 0" if plan.computed[0] else ""),
+        lookups=sql.SQL("").join(plan.lookups),
         where=sql.SQL("\n    where {}").format(where) if where is not None else sql.SQL(""),
     )
+    for columns in plan.computed[1:]:
+        inner = sql.SQL("select m.*, {columns} from (\n    {inner}\n    ) as m offset 0").format(
+            columns=sql.SQL(",\n      ").join(columns), inner=inner
+        )
     select = sql.SQL("select\n    {columns}\nfrom (\n    {inner}\n) as m").format(
         columns=sql.SQL(",\n    ").join(plan.outer_columns()), inner=inner
     )
@@ -93,48 +101,44 @@ def sample_relation(mapping: Mapping, rows_json: str) -> Composable:
 
 @dataclass
 class _Field:
-    """One field on its way: the value so far, the faults found, and what the inner query must compute."""
+    """One field on its way: what the outermost query says for its value, and the faults found."""
 
     name: str
     value: Composable
     faults: list[tuple[str, Composable]] = field(default_factory=list)
-    inner: list[Composable] = field(default_factory=list)
 
 
 class _Plan:
-    """Decides per field what is computed in the inner query and what is judged in the outer one."""
+    """Decides per field what the inner queries compute and what is judged in the outer one.
+
+    Attributes:
+        computed: Columns that each query adds, from the innermost outwards.
+        lookups: Joins of the innermost query.
+    """
 
     def __init__(self, mapping: Mapping, deleted: str | None, key: frozenset[str]) -> None:
         self.mapping, self.deleted, self.key = mapping, deleted, key
+        self.computed: list[list[Composable]] = [[]]
+        self.lookups: list[Composable] = []
         self.fields = [self._field(name, item) for name, item in mapping.fields.items()]
 
-    @property
-    def computes(self) -> bool:
-        """Whether the inner query computes anything that must not be computed twice."""
-        return any(item.inner for item in self.fields)
-
-    def inner_columns(self) -> list[Composable]:
+    def source_columns(self) -> list[Composable]:
         columns: list[Composable] = [_of("s", name) for name in self.mapping.source]
         if self.deleted is not None:
-            columns.append(
-                template("coalesce({c}, false) as {name}", c=_of("s", self.deleted), name=sql.Identifier(DELETED))
-            )
-        return columns + [column for item in self.fields for column in item.inner]
+            columns.append(template("coalesce({c}, false) as {name}", c=_of("s", self.deleted), name=_id(FLAG)))
+        return columns
 
     def outer_columns(self) -> list[Composable]:
         values: list[Composable] = [
             template("({v})::{t} as {n}", v=item.value, t=self.mapping.fields[item.name].type.sql, n=_id(item.name))
             for item in self.fields
         ]
-        deleted = _of("m", DELETED) if self.deleted is not None else FALSE
+        deleted = _of("m", FLAG) if self.deleted is not None else FALSE
         return [
             *values,
             template("{d} as {n}", d=deleted, n=_id(DELETED)),
             template("{r} as {n}", r=self._reject(), n=_id(REJECT)),
         ]
-
-    def lookups(self) -> list[Composable]:
-        return [_lookup_join(name, lookup) for name, lookup in self.mapping.lookups.items()]
 
     def _reject(self) -> Composable:
         """NULL for a good row; what is wrong with a bad one is put together for bad rows only."""
@@ -143,50 +147,63 @@ class _Plan:
             for code, fault in item.faults:
                 guarded = fault
                 if self.deleted is not None and item.name not in self.key:
-                    guarded = template("(not {d} and ({f}))", d=_of("m", DELETED), f=fault)
+                    guarded = template("(not {d} and ({f}))", d=_of("m", FLAG), f=fault)
                 said.append((f"{item.name}:{code}", guarded))
         if not said:
             return sql.SQL("null::jsonb")
         cases = (template("case when {f} then {c}::text end", f=fault, c=sql.Literal(code)) for code, fault in said)
         return template(
             "case when {refused} then jsonb_build_object('errors', array_remove(array[{cases}], null),"
-            " 'payload', (select to_jsonb(p) from (select {columns}) as p)) end",
+            " 'payload', (select to_jsonb({row}) from (select {columns}) as {row})) end",
             refused=sql.SQL(" or ").join(template("({f})", f=fault) for _, fault in said),
             cases=sql.SQL(", ").join(cases),
             columns=sql.SQL(", ").join(_of("m", name) for name in self.mapping.source),
+            row=_id("0row"),
         )
 
     def _field(self, name: str, spec: FieldMap) -> _Field:
-        """Walk the steps. `here` is the value in the inner query, `item.value` the same seen from outside."""
-        columns = {column: _of("s", column) for column in self.mapping.source}
-        looked_up = _of(f"l_{name}"[:63], "taken") if spec.lookup is not None else None
-        here = source_value(spec, columns, looked_up)
+        """Walk the steps. `here` is the value as query `level` sees it, `item.value` as the outermost one does."""
+        level = 0
+        lookup = f"0lookup{len(self.lookups)}"
+        here = source_value(spec, self._as_read(spec), _of(lookup, "taken"))
         kind = spec.start_type(dict(self.mapping.source))
         item = _Field(name, _of("m", spec.from_) if spec.from_ is not None else here)
         if spec.lookup is not None:
-            self._judge_lookup(item, spec.lookup)
+            self._look_up(item, spec.lookup, lookup)
         if spec.from_ is None and spec.constant is None:
-            item.value = self._compute(item, here, "0")
-        for n, step in enumerate(spec.steps, start=1):
-            before_is_null = template("{v} is null", v=item.value)
-            kind = step.gives(kind)
-            here = step.sql(here)
+            item.value = self._compute(level, name, here)
+        for step in spec.steps:
+            before, here = item.value, step.sql(here, kind)
             if step.is_partial:
-                item.value = self._compute(item, here, str(n))
-                lost = template("({v} is null and not {b})", v=item.value, b=before_is_null)
-                item.faults.append((step.word, lost))
+                here = item.value = self._compute(level, name, here)
+                level += 1
+                item.faults.append((step.word, template("({v} is null and not {b} is null)", v=here, b=before)))
             else:
-                item.value = step.sql(item.value)
+                item.value = step.sql(before, kind)
+            kind = step.gives(kind)
         if spec.checks and spec.steps and not spec.steps[-1].is_partial:
-            item.value = self._compute(item, here, "")  # the checks ask for it again
-        item.faults += [(check.word, check.fails(item.value)) for check in spec.checks]
+            item.value = self._compute(level, name, here)  # the checks ask for it again
+        if kind.family != spec.type.family:
+            item.value, kind = template("({v})::{t}", v=item.value, t=spec.type.sql), spec.type
+        item.faults += [(check.word, check.fails(item.value, kind)) for check in spec.checks]
         self._fit(item, kind, spec.type)
         return item
 
-    def _compute(self, item: _Field, here: Composable, suffix: str) -> Composable:
-        """Have the inner query compute a value once; returns how the outer query names it."""
-        column = f"v{suffix}_{item.name}"[:63]
-        item.inner.append(template("{v} as {n}", v=here, n=_id(column)))
+    def _as_read(self, spec: FieldMap) -> dict[str, Composable]:
+        """Each source column as a field starts from it: what is joined is text first."""
+        declared = self.mapping.source
+        to_text = spec.concat is not None
+        return {
+            name: template("{c}::text", c=_of("s", name)) if to_text and kind != TEXT else _of("s", name)
+            for name, kind in declared.items()
+        }
+
+    def _compute(self, level: int, name: str, here: Composable) -> Composable:
+        """Have query `level` compute a value once; returns how the queries around it name it."""
+        while len(self.computed) <= level:
+            self.computed.append([])
+        column = f"{level}.{len(self.computed[level])} {name}"[:63]
+        self.computed[level].append(template("{v} as {n}", v=here, n=_id(column)))
         return _of("m", column)
 
     def _fit(self, item: _Field, kind: PgType, target: PgType) -> None:
@@ -199,10 +216,9 @@ class _Plan:
         item.faults.append(("overflow", overflow))
         item.value = template("case when not ({o}) then {v} end", o=overflow, v=item.value)
 
-    def _judge_lookup(self, item: _Field, lookup: Lookup) -> None:
-        matches = template("{m} as {n}", m=_of(f"l_{item.name}"[:63], "matches"), n=_id(f"n_{item.name}"[:63]))
-        item.inner.append(matches)
-        count = _of("m", f"n_{item.name}"[:63])
+    def _look_up(self, item: _Field, lookup: Lookup, alias: str) -> None:
+        self.lookups.append(_lookup_join(lookup, alias))
+        count = self._compute(0, f"{item.name} matches", _of(alias, "matches"))
         item.faults.append(("lookup_ambiguous", template("{c} > 1", c=count)))
         if lookup.on_missing == "reject":
             asked = sql.SQL(" and ").join(
@@ -211,20 +227,20 @@ class _Plan:
             item.faults.append(("lookup", template("({c} is null and {asked})", c=count, asked=asked)))
 
 
-def _lookup_join(name: str, lookup: Lookup) -> Composable:
+def _lookup_join(lookup: Lookup, alias: str) -> Composable:
     """Left join to one row per match key, so that a second match cannot multiply the row."""
     keys = sql.SQL(", ").join(_id(column) for column in lookup.match)
     on = sql.SQL(" and ").join(
-        template("{l} = {s}", l=_of(f"l_{name}"[:63], theirs), s=_of("s", ours))
-        for theirs, ours in lookup.match.items()
+        template("{l} = {s}", l=_of(alias, theirs), s=_of("s", ours)) for theirs, ours in lookup.match.items()
     )
+    one = "(array_agg({take}))[1]" if lookup.take_type.name in WITHOUT_MIN else "min({take})"
     return template(
-        "\n    left join (select {keys}, min({take}) as taken, count(*) as matches from {table} group by {keys})"
+        "\n    left join (select {keys}, {one} as taken, count(*) as matches from {table} group by {keys})"
         " as {alias} on {on}",
         keys=keys,
-        take=_id(lookup.take),
+        one=template(one, take=_id(lookup.take)),
         table=table_identifier(lookup.table),
-        alias=_id(f"l_{name}"[:63]),
+        alias=_id(alias),
         on=on,
     )
 

@@ -18,7 +18,7 @@ from croniter import croniter
 
 FIELDS = 5
 MINUTES_A_DAY = 24 * 60
-EPOCH = datetime(2026, 1, 1)  # noqa: DTZ001  # wall clock of whichever zone; any year would do
+EPOCH = datetime(2026, 1, 1)  # wall clock of whichever zone; any year would do
 GAP_YEARS = 28  # after so many years days of the week fall on the same dates again
 GAP_STEP = timedelta(days=10)  # no summer time is shorter
 RANDOM = re.compile(r"(?i)(?<![a-z])[hr](?![a-z])")  # croniter's own extension: another time in every process

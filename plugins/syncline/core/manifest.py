@@ -24,10 +24,10 @@ from syncline import __version__
 from syncline.core import cron, strict_yaml
 from syncline.core.errors import ManifestInvalid
 from syncline.core.findings import Finding, nearest, report
-from syncline.core.mapping import NAME, Fault, Mapping, Name, Scalar, Table, Version
+from syncline.core.mapping import NAME, Fault, Mapping, Name, Table, Version
 from syncline.core.pydantic_places import tell
 from syncline.core.strict_yaml import Document
-from syncline.core.transforms import Frozen, NotApplicable
+from syncline.core.transforms import Frozen, NotApplicable, Scalar
 from syncline.core.transforms.literals import check_literal
 from syncline.core.values import Mode
 
@@ -341,7 +341,6 @@ class SyncJob:
                 found.append((("source", "key", n), "M19", said, ""))
         return found
 
-
     def _key_field_faults(self) -> Iterator[Fault]:
         """A key's value must arrive as it is: a step could make two keys one, and NULL is no key."""
         for n, name in enumerate(self.target.key):
@@ -363,7 +362,9 @@ class SyncJob:
         """Columns with a duty in the source, as far as the mapping declares their types."""
         declared, source = self.mapping.source, self.source
         if (cursor := source.cursor) in declared and declared[cursor].name != "timestamptz":
-            mend = f"alter table {source.table} alter column {cursor} type timestamptz using {cursor} at time zone 'UTC'"
+            mend = (
+                f"alter table {source.table} alter column {cursor} type timestamptz using {cursor} at time zone 'UTC'"
+            )
             said = f"cursor '{cursor}' is {declared[cursor]}, not timestamptz: it names no instant"
             yield ("source", "cursor"), "M19", said, mend
         if (deleted := source.deleted) in declared and declared[deleted].name != "boolean":
@@ -395,7 +396,7 @@ def examine_job(root: Path, job_id: str) -> tuple[SyncJob | None, list[Finding]]
     path = root / "include" / "manifests" / f"{job_id}.yaml"
     document = Document(_shown(path, root))
     if _leads_out(path):
-        document.mistake((), "M17", "this file is a link that leads out of include/manifests", "put the file itself here")
+        document.mistake((), "M17", "a link that leads out of include/manifests", "put the file itself here")
         return None, document.findings
     document = strict_yaml.read(path, document.path)
     _check_id(job_id, document)
@@ -455,25 +456,35 @@ def _check_id(job_id: str, document: Document) -> None:
 
 def _check_rivals(path: Path, document: Document) -> None:
     """Two files that a person or another file system takes for one job: neither is loaded."""
-    folder = path.parent
-    try:
-        listed = folder.stat().st_mtime_ns
-    except OSError:
-        return
-    for rival in _rivals(folder, listed).get(path.stem.casefold(), ()):
+    for rival in rivals(path.parent, path.stem):
         if rival != path.name:
             said = f"'{path.stem}' is also the job of include/manifests/{rival}"
             document.mistake((), "M04", said, "one file per job; neither is loaded")
 
 
+def rivals(folder: Path, stem: str) -> list[str]:
+    """Files below a folder whose stems are equal but for case; empty where there is only one."""
+    try:
+        return _rivals(folder, changed_ns=folder.stat().st_mtime_ns).get(stem.casefold(), [])
+    except OSError:
+        return []
+
+
 @lru_cache(maxsize=8)
-def _rivals(folder: Path, listed: int) -> dict[str, list[str]]:
-    """Casefolded stem -> the files that bear it, where there are several. `listed` is when the folder changed."""
+def _rivals(folder: Path, *, changed_ns: int) -> dict[str, list[str]]:
+    """Casefolded stem -> the files that bear it, where there are several; remembered until the folder changes."""
     files: dict[str, list[str]] = defaultdict(list)
-    for path in sorted(folder.rglob("*")):
+    for path in files_below(folder):
         if path.suffix.lower() in FILE_SUFFIXES:
             files[path.stem.casefold()].append(path.relative_to(folder).as_posix())
     return {stem: found for stem, found in files.items() if len(found) > 1}
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """All files of a folder and its subfolders but hidden ones: in those, Kubernetes keeps what its links lead to."""
+    for path in sorted(folder.rglob("*")):
+        if not path.is_dir() and not any(part.startswith(".") for part in path.relative_to(folder).parts[:-1]):
+            yield path
 
 
 def _leads_out(path: Path) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from psycopg import sql
 from psycopg.sql import Composable
@@ -17,11 +17,14 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from syncline.core.findings import nearest
+from syncline.core.sensitive import looks_personal
 from syncline.core.transforms import AnyCheck, Frozen, NotApplicable, Scalar, Step, template
-from syncline.core.transforms.text import check_literal, untyped
+from syncline.core.transforms.literals import check_literal, untyped
 from syncline.core.types import TEXT, PgType, TypeName
 
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")  # what PostgreSQL keeps without quoting; ASCII: no homoglyphs
+# Target columns that PostgreSQL or the compiled statement has already.
+RESERVED = frozenset({"tableoid", "ctid", "xmin", "cmin", "xmax", "cmax", "_deleted", "_reject"})
 VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
 
 
@@ -55,10 +58,14 @@ def table_identifier(table: str) -> sql.Identifier:
     return sql.Identifier(*table.split("."))
 
 
+PiiClass = Literal["none", "name", "contact", "financial", "government_id", "birth"]
+PII: tuple[str, ...] = get_args(PiiClass)
+
+
 class Concat(Frozen):
     """Columns joined by a separator; NULL ones are left out, all NULL gives NULL."""
 
-    columns: tuple[Name, ...] = Field(min_length=2)
+    columns: tuple[Name, ...] = Field(min_length=2, max_length=50)  # PostgreSQL calls with 100 arguments at most
     separator: str = " "
 
 
@@ -89,10 +96,10 @@ class FieldMap(Frozen):
     concat: Concat | None = None
     lookup: Lookup | None = None
     type: TypeName
-    steps: tuple[Step, ...] = ()
-    checks: tuple[AnyCheck, ...] = ()
+    steps: tuple[Step, ...] = Field((), max_length=20)  # what needs more is a program, not a mapping
+    checks: tuple[AnyCheck, ...] = Field((), max_length=20)
     severity: Literal["critical", "medium", "low"] = "medium"
-    pii: Literal["none", "name", "contact", "financial", "government_id", "birth"] = "none"
+    pii: PiiClass = "none"
     description: str = ""
 
     @model_validator(mode="after")
@@ -147,7 +154,7 @@ class Mapping(Frozen):
         read: set[str] = set()
         for name, field in self.fields.items():
             unknown = self._unknown_columns(name, field)
-            found += unknown
+            found += [*unknown, *_name_faults(name, field)]
             read |= field.reads.keys()
             if not unknown:
                 found += _type_faults(("fields", name), field, dict(self.source))
@@ -164,6 +171,20 @@ class Mapping(Frozen):
             for column, place in field.reads.items()
             if column not in self.source
         ]  # fmt: skip
+
+
+def _name_faults(name: str, field: FieldMap) -> list[Fault]:
+    """What a target column's name alone says: it is taken, or it is about a person and has no class."""
+    found: list[Fault] = []
+    if name in RESERVED:
+        found.append((("fields", name), "M22", f"'{name}' is a reserved name", "give the target column another one"))
+    if "pii" not in field.model_fields_set:
+        taken = [field.lookup.take] if field.lookup is not None else []
+        personal = next((column for column in (name, *field.reads, *taken) if looks_personal(column)), None)
+        if personal is not None:
+            said = f"'{personal}' looks like personal data, and field '{name}' has no class"
+            found.append((("fields", name), "M21", said, f"say pii: {', '.join(PII)}; none means somebody looked"))
+    return found
 
 
 def _type_faults(where: tuple[str | int, ...], field: FieldMap, source: dict[str, PgType]) -> list[Fault]:
@@ -198,22 +219,19 @@ def _remedy(current: PgType, target: PgType) -> str:
     return f"say how in steps: [{{cast: {target}}}]"
 
 
-def source_value(field: FieldMap, column: dict[str, Composable], looked_up: Composable | None) -> Composable:
+def source_value(field: FieldMap, column: dict[str, Composable], looked_up: Composable) -> Composable:
     """The SQL that a field's steps start from. `column` holds the SQL of each source column."""
     if field.from_ is not None:
         return column[field.from_]
     if field.constant is not None:
         return template("({v})::{t}", v=untyped(field.constant), t=field.type.sql)
     if field.concat is not None:
-        joined = column[field.concat.columns[0]]
-        for name in field.concat.columns[1:]:
-            joined = template(
-                "coalesce({a} || {s} || {b}, {a}, {b})",
-                a=joined,
-                b=column[name],
-                s=sql.Literal(field.concat.separator),
-            )
+        joined = _joined([column[name] for name in field.concat.columns], sql.Literal(field.concat.separator))
         return template("nullif({joined}, '')", joined=joined)
-    if looked_up is None:
-        raise ValueError("a lookup field needs the looked-up column")
     return looked_up
+
+
+def _joined(parts: list[Composable], separator: Composable) -> Composable:
+    if len(parts) == 2:  # a third of the price of concat_ws, and names are pairs
+        return template("coalesce({a} || {s} || {b}, {a}, {b})", a=parts[0], b=parts[1], s=separator)
+    return template("concat_ws({s}, {parts})", s=separator, parts=sql.SQL(", ").join(parts))

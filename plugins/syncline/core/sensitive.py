@@ -24,6 +24,12 @@ SECRET = re.compile(
     r"|(?i:\b(?:password|passwd|pwd|secret|token|api[_-]?key|private[_-]?key)\s{0,9}[=:]\s{0,9}[\"']?)"
     r"((?!numeric\()(?=[^\s\"',}\]]*[0-9])[^\s\"',}\]{\[]{6,})"
 )
+# Without one of these in it a text holds none of the above: a tenth of the price.
+TRIGGERS = (
+    "://", "-----BEGIN", "AKIA", "ASIA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox", "sk-",
+    "eyJ",
+)  # fmt: skip
+ANNOUNCED = ("passw", "pwd", "secret", "token", "api_key", "api-key", "apikey", "private")
 PERSONAL = re.compile(
     r"(?:^|_)(?:iban|e?mail|emails|birth[a-z]*|dob|(?:tele)?phone|mobile|tax|taxpayer|passport|ssn|nino"
     r"|national_insurance|(?:given|family|first|last|maiden)_name|surname)(?:_|$)"
@@ -32,8 +38,10 @@ PERSONAL = re.compile(
 
 def secrets_in(text: str) -> Iterator[tuple[int, int]]:
     """Where a text holds what looks like a secret: begin and end of each."""
-    for found in SECRET.finditer(text):
-        yield found.span(found.lastindex or 0)
+    lowered = text.lower()
+    if any(word in text for word in TRIGGERS) or any(word in lowered for word in ANNOUNCED):
+        for found in SECRET.finditer(text):
+            yield found.span(found.lastindex or 0)
 
 
 def blotted(text: str, spans: Iterable[tuple[int, int]]) -> str:

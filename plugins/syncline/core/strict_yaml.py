@@ -44,7 +44,6 @@ HIDDEN = re.compile(
     "[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
     "\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
 )
-JINJA = re.compile(r"\{\{|\{%")
 
 
 @dataclass
@@ -192,12 +191,10 @@ class _Builder:
             raise _TooDeep(place)
         if isinstance(event, yaml.MappingStartEvent):
             return self._mapping(where)
-        if isinstance(event, yaml.SequenceStartEvent):
-            return self._sequence(where)
-        return None  # an alias, refused already
+        return self._sequence(where) if isinstance(event, yaml.SequenceStartEvent) else None  # None: an alias
 
-    def _refuse_references(self, event: yaml.Event, place: tuple[int, int]) -> None:
-        if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
+    def _refuse_references(self, event: Any, place: tuple[int, int]) -> None:
+        if event.anchor is not None:
             name = "an alias" if isinstance(event, yaml.AliasEvent) else "an anchor"
             self.document.mistake_at(place, "M10", name, "anchors and aliases are not allowed: write the value out")
         elif event.tag is not None:
@@ -233,8 +230,9 @@ class _Builder:
                 self.build(event, (*where, "?"))
             return None
         self._refuse_references(event, place)
-        self._refuse_characters(event.value, place)
-        return str(event.value)
+        key: str = event.value
+        self._refuse_characters(key, place)
+        return key
 
     def _scalar(self, event: yaml.ScalarEvent, place: tuple[int, int]) -> Any:
         text: str = event.value
@@ -255,8 +253,8 @@ class _Builder:
         return text
 
     def _refuse_characters(self, text: str, place: tuple[int, int]) -> None:
-        if hidden := HIDDEN.search(text):  # quoted text may spell one: "\e"
+        if not text.isprintable() and (hidden := HIDDEN.search(text)):  # quoted text may spell one: "\e"
             _refuse_hidden(self.document, place, hidden[0])
-        if JINJA.search(text):
+        if "{{" in text or "{%" in text:
             said = "Jinja is not rendered here; what you read is what runs"
             self.document.mistake_at(place, "M16", said, "write the value itself")

@@ -81,8 +81,8 @@ class PgType:
 
     def _becomes_number(self, target: PgType) -> Conversion:
         if target.name != "numeric":
-            if self.name == "numeric" and self.scale != 0:
-                return "refused"
+            if self.name == "numeric":
+                return "guarded" if self.scale == 0 else "refused"  # NaN is a numeric, and no integer
             return "lossless" if self._whole_digits < target._whole_digits else "guarded"
         if target.precision is None:
             return "lossless"

@@ -80,6 +80,7 @@ def build_dag(doc_md: str | None) -> DAG:
         catchup=False,
         max_active_runs=1,  # while one runs, further publications wait and become one next run
         tags=["publish", "dbt", "target:warehouse"],
+        owner_links={meta["owner"]: f"mailto:{meta['oncall']}"},
         project_config=ProjectConfig(
             root() / "dbt_project", manifest_path=manifest_path, project_name="syncline", install_dbt_deps=False
         ),

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping
 
 from syncline.adapters import expectations, ledger, project, target
+from syncline.adapters.failpoints import failpoint
 from syncline.core.errors import BatchHeld, TerminalError
 from syncline.core.manifest import SyncJob
 from syncline.core.values import NO_TENANT, TOTAL, Batch, Mode, State, TenantCheck, Verdict
@@ -35,6 +36,7 @@ def reconcile(job: SyncJob, batch_id: int) -> int:
         judgement = _judge(job, batch, checks)
         limit = job.manifest.reconcile.mismatch_ratio_max
         book.reconciled(batch, checks, judgement.verdict, judgement.mismatch_ratio, limit, judgement.evidence)
+        failpoint("reconcile.recorded")
         _tell(job, batch, checks, judgement.verdict)
         if judgement.verdict is not Verdict.MATCHED:
             _hold(job, batch, book, checks, judgement)

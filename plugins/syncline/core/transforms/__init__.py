@@ -28,4 +28,15 @@ else:  # the unions are built from what the modules registered
         BeforeValidator(lambda item: normalise(item, Check.known)),
     ]
 
-__all__ = ["WORD_MODULES", "AnyCheck", "Check", "Frozen", "NotApplicable", "Scalar", "Step", "Transform", "lit", "template"]
+__all__ = [
+    "WORD_MODULES",
+    "AnyCheck",
+    "Check",
+    "Frozen",
+    "NotApplicable",
+    "Scalar",
+    "Step",
+    "Transform",
+    "lit",
+    "template",
+]

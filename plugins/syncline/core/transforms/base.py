@@ -67,7 +67,8 @@ class Transform(Worded):
         self.require(given)
         return given
 
-    def sql(self, value: Composable) -> Composable:
+    def sql(self, value: Composable, given: PgType) -> Composable:
+        """SQL of the result. `given` is the type of the value."""
         raise NotImplementedError
 
 
@@ -81,8 +82,8 @@ class Check(Worded):
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         Check.known[cls.model_fields["word"].default] = cls
 
-    def fails(self, value: Composable) -> Composable:
-        """Boolean SQL, true when the value is refused; must be false or NULL for NULL."""
+    def fails(self, value: Composable, given: PgType) -> Composable:
+        """Boolean SQL, true when the value is refused; must be false or NULL for NULL. `given` is its type."""
         raise NotImplementedError
 
 
@@ -92,15 +93,19 @@ def normalise(item: Any, known: dict[str, type[Any]]) -> Any:
         return item
     if isinstance(item, str):
         return {"word": item}
-    if not isinstance(item, dict) or len(item) != 1:
-        return item
+    if not isinstance(item, dict):
+        return None
+    if len(item) != 1 or "word" in item:  # `word` is how we note it, not how it is written
+        return None
     ((word, given),) = item.items()
     if given is None:
         return {"word": word}
     if isinstance(given, dict) and "word" not in given and not _means_shorthand(word, given, known):
         return {"word": word, **given}
     shorthand = getattr(known.get(word), "shorthand", None)
-    return {"word": word, shorthand: given} if shorthand else item
+    if shorthand is None and word in known:
+        raise PydanticCustomError("M02", "`{word}` takes no value; write `{form}`", _form(word, known[word]))
+    return {"word": word, shorthand or "": given}
 
 
 def _means_shorthand(word: str, given: dict[str, Any], known: dict[str, type[Any]]) -> bool:
@@ -109,6 +114,11 @@ def _means_shorthand(word: str, given: dict[str, Any], known: dict[str, type[Any
     if kind is None or kind.shorthand is None:
         return False
     return not set(given) & set(kind.model_fields)
+
+
+def _form(word: str, kind: type[Any]) -> dict[str, Any]:
+    names = [name for name in kind.model_fields if name != "word"]
+    return {"word": word, "form": f"{{{word}: {{{names[0]}: ...}}}}" if names else word}
 
 
 def lit(value: object) -> Composable:

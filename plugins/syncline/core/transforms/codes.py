@@ -9,6 +9,7 @@ from psycopg.sql import Composable
 from pydantic import Field
 
 from syncline.core.transforms.base import Transform, lit, template
+from syncline.core.types import PgType
 
 
 class MapCodes(Transform):
@@ -23,7 +24,7 @@ class MapCodes(Transform):
     values: dict[str, str] = Field(min_length=1)
     otherwise: str | None = None
 
-    def sql(self, value: Composable) -> Composable:
+    def sql(self, value: Composable, given: PgType) -> Composable:
         whens = sql.SQL(" ").join(
             template("when {a} then {b}", a=lit(code), b=lit(counterpart)) for code, counterpart in self.values.items()
         )

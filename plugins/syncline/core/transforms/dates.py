@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from typing import ClassVar, Literal
-from zoneinfo import available_timezones
 
 from psycopg.sql import Composable
 
+from syncline.core.cron import zones
 from syncline.core.transforms.base import NotApplicable, Transform, lit, template
 from syncline.core.types import DATE, PgType
 
@@ -43,7 +43,7 @@ class ParseDate(Transform):
         self.require(given)
         return DATE
 
-    def sql(self, value: Composable) -> Composable:
+    def sql(self, value: Composable, given: PgType) -> Composable:
         iso = value
         shape: Composable = template("true")
         if self.format != "iso":
@@ -71,12 +71,12 @@ class YearOf(Transform):
         self.require(given)
         return PgType("integer")
 
-    def sql(self, value: Composable) -> Composable:
+    def sql(self, value: Composable, given: PgType) -> Composable:
         return template("case when isfinite({v}) then date_part('year', {v})::integer end", v=value)
 
 
 class DateOf(Transform):
-    """The day of a time stamp in a named zone: `{date_in: Europe/London}`."""
+    """The day of a time stamp in a named zone: `{date_in: Europe/London}`. Years 1 to 9999 have days."""
 
     word: Literal["date_in"] = "date_in"
     shorthand: ClassVar[str | None] = "zone"
@@ -86,10 +86,15 @@ class DateOf(Transform):
 
     def gives(self, given: PgType) -> PgType:
         self.require(given)
-        if self.zone not in available_timezones():
+        if self.zone not in zones():
             raise NotApplicable(f"'{self.zone}' is not a time zone of the IANA database")
         return DATE
 
-    def sql(self, value: Composable) -> Composable:
-        day = template("({v} at time zone {zone})::date", v=value, zone=lit(self.zone))
-        return template("case when isfinite({v}) then {day} end", v=value, day=day)
+    def sql(self, value: Composable, given: PgType) -> Composable:
+        # At the ends of PostgreSQL's calendar a shift of zone fails.
+        return template(
+            "case when {v} >= '0001-01-02 00:00:00+00' and {v} < '9999-12-31 00:00:00+00'"
+            " then ({v} at time zone {zone})::date end",
+            v=value,
+            zone=lit(self.zone),
+        )

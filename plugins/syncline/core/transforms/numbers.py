@@ -7,12 +7,13 @@ from typing import ClassVar, Literal
 
 from psycopg import sql
 from psycopg.sql import Composable
-from pydantic import Field
+from pydantic import Field, StrictInt
 
 from syncline.core.transforms.base import NotApplicable, Transform, lit, template
 from syncline.core.types import NUMERIC, PRECISION_MAX, PgType
 
 DIGITS_MAX = 30  # a longer run of digits in a business field is dirt, not a number
+LARGEST = "1e900"  # far above any business number, far below where PostgreSQL's numeric ends
 
 
 class ParseNumber(Transform):
@@ -29,11 +30,12 @@ class ParseNumber(Transform):
             raise NotApplicable("`parse_number` cannot use one sign for decimals and thousands")
         return NUMERIC
 
-    def sql(self, value: Composable) -> Composable:
+    def sql(self, value: Composable, given: PgType) -> Composable:
         mark = {".": r"\.", ",": ","}[self.decimal]
         grouped = {"": "", ".": r"\.", ",": ",", " ": " ", "'": "'"}[self.thousands]
-        whole = rf"(\d{{1,{DIGITS_MAX}}}|\d{{1,3}}({grouped}\d{{3}})+)" if grouped else rf"\d{{1,{DIGITS_MAX}}}"
-        pattern = rf"^[+-]?{whole}({mark}\d{{1,{DIGITS_MAX}}})?$"
+        digits = f"[0-9]{{1,{DIGITS_MAX}}}"
+        whole = f"({digits}|[0-9]{{1,3}}({grouped}[0-9]{{3}}){{1,{DIGITS_MAX // 3 - 1}}})" if grouped else digits
+        pattern = f"^[+-]?{whole}({mark}{digits})?$"
         return template(
             "case when {v} ~ {pattern} then translate({v}, {given}, '.')::numeric end",
             v=value, pattern=lit(pattern), given=lit(self.decimal + self.thousands),
@@ -46,7 +48,7 @@ class Round(Transform):
     word: Literal["round"] = "round"
     takes: ClassVar[tuple[str, ...]] = ("number",)
     is_partial: ClassVar[bool] = True  # NaN and infinity have no rounded value
-    scale: int = Field(ge=0, le=12)
+    scale: StrictInt = Field(ge=0, le=12)
     mode: Literal["half_even", "half_up", "floor", "ceiling", "truncate"]
 
     def gives(self, given: PgType) -> PgType:
@@ -56,24 +58,28 @@ class Round(Transform):
         whole = given.bounds[1]  # rounding up may need one digit more
         return PgType("numeric", min(len(str(whole)) + 1 + self.scale, PRECISION_MAX), self.scale)
 
-    def sql(self, value: Composable) -> Composable:
+    def sql(self, value: Composable, given: PgType) -> Composable:
         v, n = template("({v})::numeric", v=value), lit(self.scale)
         rounded = {
             "half_up": "round({v}, {n})",
             "truncate": "trunc({v}, {n})",
-            "floor": "(floor({v} * {unit}) / {unit})::numeric(1000, {n})",
-            "ceiling": "(ceil({v} * {unit}) / {unit})::numeric(1000, {n})",
+            # Multiplied, not divided: PostgreSQL divides to 16 digits, a product is exact.
+            "floor": "floor({v} * {unit}) * {step}",
+            "ceiling": "ceil({v} * {unit}) * {step}",
             # exactly at the half the even neighbour wins; elsewhere it is plain rounding
             "half_even": "case when abs(round({v}, {n}) - {v}) = {half} then round({v} / 2, {n}) * 2"
             " else round({v}, {n}) end",
         }[self.mode]
-        finite = "case when {v} > '-Infinity' and {v} < 'Infinity' then " + rounded + " end"  # NaN is above both
+        bounded = "case when {v} > {low} and {v} < {high} then " + rounded + " end"  # NaN is above everything
         return template(
-            finite,
+            bounded,
             v=v,
             n=n,
-            unit=template("{u}::numeric", u=lit(10**self.scale)),
+            unit=sql.Literal(Decimal(10**self.scale)),
+            step=sql.Literal(Decimal(1).scaleb(-self.scale)),
             half=sql.Literal(Decimal(5).scaleb(-self.scale - 1)),
+            low=template("{l}::numeric", l=sql.Literal("-" + LARGEST)),
+            high=template("{h}::numeric", h=sql.Literal(LARGEST)),
         )
 
 
@@ -92,7 +98,7 @@ class Cast(Transform):
             raise NotApplicable(f"`cast` makes no {self.to} of a {given}")
         return PgType(self.to)
 
-    def sql(self, value: Composable) -> Composable:
+    def sql(self, value: Composable, given: PgType) -> Composable:
         if self.to == "boolean":
             return template(
                 "case lower({v}) when 'true' then true when 'false' then false when 't' then true"
@@ -102,8 +108,10 @@ class Cast(Transform):
             pattern = lit("^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")
             return template("case when {v} ~ {pattern} then ({v})::uuid end", v=value, pattern=pattern)
         low, high = PgType(self.to).bounds
+        # A text is a whole number in its plain spelling; of a number, decimals may be there if they are zero.
+        shape = "^[+-]?[0-9]{1,19}$" if given.family == "text" else r"^-?[0-9]{1,19}(\.0+)?$"
         return template(
-            "case when ({v})::text ~ '^[+-]?[0-9]{{1,19}}(\\.0+)?$' then"
+            "case when ({v})::text ~ {shape} then"
             " case when ({v})::numeric between {low} and {high} then ({v})::numeric::{to} end end",
-            v=value, low=lit(low), high=lit(high), to=PgType(self.to).sql,
+            v=value, shape=lit(shape), low=lit(low), high=lit(high), to=PgType(self.to).sql,
         )  # fmt: skip

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
 from typing import ClassVar, Literal
-from uuid import UUID
 
-from psycopg import sql
 from psycopg.sql import Composable
-from pydantic import Field
+from pydantic import Field, StrictInt
 
-from syncline.core.transforms.base import NotApplicable, Transform, lit, template
+from syncline.core.transforms.base import Scalar, Transform, lit, template
+from syncline.core.transforms.literals import check_literal, untyped
 from syncline.core.types import FAMILIES, TEXT, PgType
 
 EVERYTHING = tuple(sorted(set(FAMILIES.values())))
@@ -23,25 +19,26 @@ class Trim(Transform):
 
     word: Literal["trim"] = "trim"
 
-    def sql(self, value: Composable) -> Composable:
-        return template(r"nullif(btrim({v}, E' \t\n\r'), '')", v=value)
+    def sql(self, value: Composable, given: PgType) -> Composable:
+        # With the spaces of spreadsheets and of Japanese, but not all of Unicode's: each sign costs.
+        return template(r"nullif(btrim({v}, E' \t\n\r\u00a0\u3000'), '')", v=value)
 
 
 class Upper(Transform):
-    """Upper case by Unicode's simple rules."""
+    """Upper case by the rules of the database that maps; its locale decides whether it knows more than a to z."""
 
     word: Literal["upper"] = "upper"
 
-    def sql(self, value: Composable) -> Composable:
+    def sql(self, value: Composable, given: PgType) -> Composable:
         return template("upper({v})", v=value)
 
 
 class Lower(Transform):
-    """Lower case by Unicode's simple rules."""
+    """Lower case by the rules of the database that maps; its locale decides whether it knows more than A to Z."""
 
     word: Literal["lower"] = "lower"
 
-    def sql(self, value: Composable) -> Composable:
+    def sql(self, value: Composable, given: PgType) -> Composable:
         return template("lower({v})", v=value)
 
 
@@ -52,7 +49,7 @@ class Remove(Transform):
     shorthand: ClassVar[str | None] = "characters"
     characters: str = Field(min_length=1)
 
-    def sql(self, value: Composable) -> Composable:
+    def sql(self, value: Composable, given: PgType) -> Composable:
         if len(self.characters) == 1:  # half the price of translate
             return template("replace({v}, {character}, '')", v=value, character=lit(self.characters))
         return template("translate({v}, {characters}, '')", v=value, characters=lit(self.characters))
@@ -63,9 +60,9 @@ class Truncate(Transform):
 
     word: Literal["truncate"] = "truncate"
     shorthand: ClassVar[str | None] = "length"
-    length: int = Field(ge=1, le=10_000)
+    length: StrictInt = Field(ge=1, le=10_000)
 
-    def sql(self, value: Composable) -> Composable:
+    def sql(self, value: Composable, given: PgType) -> Composable:
         return template("left({v}, {n})", v=value, n=lit(self.length))
 
 
@@ -75,13 +72,13 @@ class Default(Transform):
     word: Literal["default"] = "default"
     shorthand: ClassVar[str | None] = "value"
     takes: ClassVar[tuple[str, ...]] = EVERYTHING
-    value: str | int | float | bool
+    value: Scalar
 
     def gives(self, given: PgType) -> PgType:
         check_literal(self.value, given)
         return given
 
-    def sql(self, value: Composable) -> Composable:
+    def sql(self, value: Composable, given: PgType) -> Composable:
         return template("coalesce({v}, {default})", v=value, default=untyped(self.value))
 
 
@@ -94,7 +91,7 @@ class AsText(Transform):
     def gives(self, given: PgType) -> PgType:
         return TEXT
 
-    def sql(self, value: Composable) -> Composable:
+    def sql(self, value: Composable, given: PgType) -> Composable:
         return template("({v})::text", v=value)
 
 
@@ -124,7 +121,7 @@ class Encode(Transform):
     is_partial: ClassVar[bool] = True
     charset: Literal["sepa", "ascii"]
 
-    def sql(self, value: Composable) -> Composable:
+    def sql(self, value: Composable, given: PgType) -> Composable:
         allowed = lit(f"^[{CHARSETS[self.charset]}]*$")
         # Most names are in the set already: the regular expression decides in one pass, the spelling is rare.
         return template(
@@ -134,32 +131,14 @@ class Encode(Transform):
         )  # fmt: skip
 
     def _spelt(self, value: Composable) -> Composable:
-        single = {letter: spelling for letter, spelling in LATIN.items() if len(spelling) == 1}
+        foreign = {letter: spelling for letter, spelling in LATIN.items() if not self._has(letter)}
+        single = {letter: spelling for letter, spelling in foreign.items() if len(spelling) == 1}
         spelt = template("{v}", v=value)
-        for letter, spelling in LATIN.items():
+        for letter, spelling in foreign.items():
             if len(spelling) > 1:
                 spelt = template("replace({v}, {a}, {b})", v=spelt, a=lit(letter), b=lit(spelling))
         spelt = template("translate({v}, {a}, {b})", v=spelt, a=lit("".join(single)), b=lit("".join(single.values())))
         return template(r"regexp_replace(normalize({v}, NFKD), '[\u0300-\u036f]', '', 'g')", v=spelt)
 
-
-def untyped(value: str | int | float | bool) -> Composable:
-    """A literal that takes the type of its surroundings: `'2026-01-01'` beside a date is a date."""
-    return sql.Literal(str(value).lower() if isinstance(value, bool) else str(value))
-
-
-def check_literal(value: str | int | float | bool, given: PgType) -> None:
-    """Refuse a literal that the type cannot read; raises NotApplicable."""
-    readers: dict[str, Callable[[str], object]] = {
-        "number": Decimal if given.name == "numeric" else int,
-        "date": date.fromisoformat,
-        "timestamp": datetime.fromisoformat,
-        "timestamptz": datetime.fromisoformat,
-        "uuid": UUID,
-    }
-    try:
-        if given.family == "boolean" and not isinstance(value, bool):
-            raise ValueError
-        readers.get(given.family, str)(str(value))
-    except (ValueError, InvalidOperation):
-        raise NotApplicable(f"'{value}' is not a {given}") from None
+    def _has(self, letter: str) -> bool:
+        return self.charset == "ascii" and letter.isascii()
