@@ -107,7 +107,8 @@ def _round(world: World, number: int, options: argparse.Namespace) -> dict[str, 
 def _warm_up(world: World) -> float:
     """One tenant's batch: fills caches for everybody, and shows the memory that a run needs whatever its size."""
     time_limit(world)
-    return time_ours(world, "--tenant", "t0001")["worker_rss_mb"]
+    (tenant,) = world.ask(HUB, "select tenant_id from mdm.assignment limit 1")
+    return time_ours(world, "--tenant", str(tenant))["worker_rss_mb"]
 
 
 def _introduce(world: World, options: argparse.Namespace) -> None:

@@ -51,7 +51,9 @@ class Sheet:
         return [sentence for sentence in map(_problem, self.rows) if sentence]
 
     def table(self) -> Table:
-        table = Table(title=self.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+        table = Table(
+            title=self.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False, padding=0
+        )
         table.add_column("job", no_wrap=True)
         table.add_column("mode", no_wrap=True)
         for name in (*COUNTS, "tenants"):

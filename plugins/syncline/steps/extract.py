@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
+from contextlib import closing
 from dataclasses import replace
 
 from syncline.adapters import ledger, source, target
@@ -44,7 +45,8 @@ def extract_and_map(job: SyncJob, batch_id: int) -> int:
                 cut_off = here.cut_off()
                 compiled = compile_batch(job, here, batch)
                 there.drop_leftovers()
-                there.stage(compiled, _blocks(here, compiled))
+                with closing(_blocks(here, compiled)) as blocks:
+                    there.stage(compiled, blocks)
                 counted = here.count(batch.tenants)
             failpoint("extract.staged")
             superseded = there.settle_staging()
@@ -79,10 +81,12 @@ def compile_batch(job: SyncJob, here: Source, batch: Batch) -> CompiledMapping:
     )
 
 
-def _blocks(here: Source, compiled: CompiledMapping) -> Iterator[bytes]:
-    for block in here.copy_out(compiled.select):
-        failpoint("extract.block")
-        yield block
+def _blocks(here: Source, compiled: CompiledMapping) -> Generator[bytes, None, None]:
+    """To be closed by whoever takes them: a COPY that is left open locks its session against its own rollback."""
+    with closing(here.copy_out(compiled.select)) as blocks:
+        for block in blocks:
+            failpoint("extract.block")
+            yield block
 
 
 def _balance(staged: Mapping[str, tuple[int, int]], superseded: Mapping[str, int]) -> Balance:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import closing
 
 from syncline.adapters import expectations, ledger, project, target
 from syncline.adapters.failpoints import failpoint
@@ -68,7 +69,8 @@ def _count(job: SyncJob, batch: Batch, book: ledger.Ledger) -> list[TenantCheck]
         book.close_unseen_letters(batch)
     with target.writing(job, batch, step="reconcile") as there:
         scope = _scope(job, batch, asked, there.grants())
-        settled, excused = there.settle_letters(scope, book.waiting_keys(job.id))
+        with closing(book.waiting_keys(job.id)) as waiting:
+            settled, excused = there.settle_letters(scope, waiting)
         target_rows = there.count_rows(scope) if scope or job.tenant_column is None else {}
     book.settle_letters(batch, settled)
     return _line_up(source_rows, excused, target_rows)

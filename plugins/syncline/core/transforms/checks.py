@@ -104,10 +104,6 @@ STATES_MAX = 2_000  # counted repetitions multiply; PostgreSQL refuses "too comp
 @cache
 def why_not_portable(regex: str) -> str | None:
     """Why a regular expression is refused; None when it is fine."""
-    try:
-        re.compile(regex)
-    except (re.error, RecursionError, OverflowError) as error:
-        return str(error)
     if "--" in regex or "&&" in regex or "||" in regex or "~~" in regex:
         return "two equal signs of `-&|~` side by side"
     bare = ESCAPED.sub("x", regex)
@@ -127,6 +123,10 @@ def why_not_portable(regex: str) -> str | None:
         return "a brace that counts nothing: escape it"
     if re.search(r"\(\?(?!:)", bare) or re.search(r"[*+?][*+]|[*?+]\?\?|(?:^|[(|^$])[*+?]", bare.replace("(?:", "(")):
         return "groups are ( ) or (?: ), and one sign repeats one thing"
+    try:
+        re.compile(regex)
+    except (re.error, RecursionError, OverflowError) as error:
+        return str(error)
     return None
 
 

@@ -76,9 +76,12 @@ def _fits(text: str, given: PgType) -> bool:
         return False
     if given.precision is None:
         return True
-    number = Decimal(text)
-    decimals = number.normalize().as_tuple().exponent
-    return abs(number) < given.bounds[1] and -int(decimals) <= (given.scale or 0)
+    _, digits, exponent = Decimal(text).as_tuple()  # exact; arithmetic would round to 28 digits
+    significant = "".join(map(str, digits)).lstrip("0")
+    whole_digits, decimals = len(significant) + int(exponent), -int(exponent)
+    zeros = len(significant) - len(significant.rstrip("0"))
+    scale = given.scale or 0
+    return not significant or (whole_digits <= given.precision - scale and decimals - zeros <= scale)
 
 
 def _reads(reader: Callable[[str], object], text: str) -> bool:

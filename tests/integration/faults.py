@@ -1,0 +1,97 @@
+"""What tests of faults have in common: places to stop at, processes to kill, and patience."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from syncline.adapters import failpoints
+from tests.integration.conftest import JOB, Lab
+
+SEVERAL_BLOCKS = 3_000  # rows of `many`, in blocks of 256 kB
+
+
+def person(person_id: str, **shown: Any) -> dict[str, Any]:
+    return {"person_id": person_id, **shown}
+
+
+def many(lab: Lab, rows: int = SEVERAL_BLOCKS) -> None:
+    """Wide rows in the hub, in one statement."""
+    lab.sql(
+        "mdm",
+        "insert into lab.person (tenant_id, person_id, name, born)"
+        " select 't1', 'p' || n, 'Ann ' || n || repeat(' x', 180), '1990-01-01' from generate_series(1, %s) as n",
+        rows,
+    )
+
+
+def at(monkeypatch: pytest.MonkeyPatch, place: str, act: Callable[[], None]) -> None:
+    """Have this process do something when the line comes to a failpoint."""
+    monkeypatch.setattr(failpoints, "_ARMED", f"{place}:CALL")
+    monkeypatch.setattr(failpoints, "_act", lambda *_: act())
+    failpoints._passed.clear()
+
+
+def disarm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(failpoints, "_ARMED", "")
+
+
+@contextmanager
+def started(lab: Lab, armed: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """`syncline run` in a process of its own; never left behind."""
+    _ = lab.job
+    process = subprocess.Popen(
+        [sys.executable, "-m", "syncline", "run", JOB, *arguments],
+        env={**os.environ, "SYNCLINE_FAILPOINTS": armed}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def until(what: str, is_so: Callable[[], Any], *, seconds: float = 30) -> Any:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := is_so():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+def backends(lab: Lab) -> list[dict[str, Any]]:
+    """Sessions of the line on any database."""
+    return lab.sql(
+        "postgres", "select pid, application_name, state from pg_stat_activity where application_name like 'syncline%'"
+    )
+
+
+def in_thread(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
+    """Run something beside the test; the list gets its result or its error."""
+    ended: list[Any] = []
+
+    def run() -> None:
+        try:
+            ended.append(work())
+        except Exception as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread, ended
+
+
+def closed_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
