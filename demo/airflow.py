@@ -164,6 +164,7 @@ class Airflow:
 
     def stop(self) -> None:
         """Stop all parts and every task below them. Safe to call at any moment, also twice."""
+        self.api.close()
         api_server = [self._running[name][1] for name in self._running if name == API_SERVER]
         others = [self._running[name][1] for name in self._running if name != API_SERVER]
         stop(others, grace_s=STOP_GRACE_S)
@@ -270,6 +271,10 @@ class AirflowApi:
         self._login = {"username": user, "password": password}
         self._session = requests.Session()
         self._session.trust_env = False  # no proxy between us and loopback
+
+    def close(self) -> None:
+        """Let go of the connection: the API server waits for those still open before it ends."""
+        self._session.close()
 
     def unhealthy_parts(self) -> list[str]:
         """Which parts do not report themselves healthy; all of them while the API does not answer."""

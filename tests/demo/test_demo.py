@@ -75,7 +75,8 @@ def test_an_interrupted_demo_stops_all_it_started(var: Path) -> None:
     time.sleep(3)  # tasks are running now
     demo.send_signal(signal.SIGINT)
 
-    assert demo.wait(timeout=90) == 128 + signal.SIGINT
+    demo.communicate(timeout=90)
+    assert demo.returncode == 128 + signal.SIGINT
     assert running_below(var) == []
 
 
@@ -87,7 +88,7 @@ def test_the_demo_syncs_reconciles_and_publishes(var: Path) -> None:
     assert "Every batch is matched with its source and published." in told
     assert running_below(var) == []
 
-    with EmbeddedServer(var / "postgres") as server:
+    with EmbeddedServer(var / "postgres", password=(var / "secrets" / "postgres").read_text().strip()) as server:
         admin = server.admin_conninfo
         assert count(admin, "warehouse", "ledger.batch where state <> 'published'") <= 7  # the interrupted round
         last = "select distinct on (job_id) * from ledger.batch order by job_id, batch_id desc"

@@ -95,3 +95,7 @@ def closed_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])
+
+
+def states(lab: Lab) -> list[str]:
+    return [row["state"] for row in lab.ledger("select state from ledger.batch order by batch_id")]

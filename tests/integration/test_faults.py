@@ -7,18 +7,13 @@ run bring the target to what the source says, and are the counts honest about wh
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -32,22 +27,24 @@ from demo.world.provision import LOGIN_ROLES, provision
 from syncline import steps
 from syncline.adapters import connections, expectations, failpoints, source
 from syncline.adapters.failures import telling
-from syncline.core.errors import (
-    BatchHeld,
-    EnvironmentFailure,
-    Fenced,
-    SchemaDrift,
-    SynclineError,
-    TerminalError,
-    TransientError,
-)
+from syncline.core.errors import BatchHeld, Fenced, TerminalError, TransientError
 from syncline.core.values import Mode, RunRequest, State, Verdict
 from syncline.steps import alerting
-from tests.conftest import ROOT, Postgres
+from tests.conftest import ROOT
 from tests.integration.conftest import JOB, LEDGER_RESET, SOURCE_DDL, TARGET_DDL, Lab
-
-CANARY = "CANARY-4711"
-SEVERAL_BLOCKS = 3_000  # rows of `many`, in blocks of 256 kB
+from tests.integration.faults import (
+    SEVERAL_BLOCKS,
+    at,
+    backends,
+    closed_port,
+    disarm,
+    in_thread,
+    many,
+    person,
+    started,
+    states,
+    until,
+)
 
 
 def cut(lab: Lab, application_name: str) -> None:
@@ -63,10 +60,6 @@ def cut(lab: Lab, application_name: str) -> None:
 def staging_tables(lab: Lab) -> list[str]:
     rows = lab.sql("payroll", "select relname from pg_class where relnamespace = 'staged'::regnamespace order by 1")
     return [row["relname"] for row in rows]
-
-
-def states(lab: Lab) -> list[str]:
-    return [row["state"] for row in lab.ledger("select state from ledger.batch order by batch_id")]
 
 
 def markers(lab: Lab) -> list[int]:
@@ -101,7 +94,7 @@ def test_F01_a_kill_in_the_middle_of_copy_publishes_nothing_and_the_next_run_com
 
 def test_F01_staging_tables_of_abandoned_and_held_batches_are_gone_after_the_next_run(lab: Lab) -> None:
     lab.manifest["errors"]["rejected_ratio_max"] = 0.1
-    lab.hub(person("p1"), person("bad", born=CANARY))
+    lab.hub(person("p1"), person("bad", born="never"))
     assert lab.shell("run", JOB, SYNCLINE_FAILPOINTS="extract.recorded:KILL").returncode == -signal.SIGKILL
     with pytest.raises(BatchHeld):
         lab.run()

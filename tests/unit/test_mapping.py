@@ -218,9 +218,9 @@ def test_no_word_is_both_a_step_and_a_check() -> None:
         (r"[^ ]+@[a-z.-]+", None), (r"", None), (r"(ab)+?", None), (r"x{2,}", None),
         ("(a", "unterminated"), ("[a", "brackets"), ("a)|(b", "unbalanced"), ("*a", "one sign"), ("a**", "one sign"),
         ("(?i)abc", "groups are"), ("(?=a)", "groups are"), ("(?P<x>a)", "groups are"), ("a++", "one sign repeats"),
-        (r"(a)\1", "backslash"), (r"\bword", "backslash"), (r"\mword", "bad escape"), (r"\x41", "backslash"),
+        (r"(a)\1", "backslash"), (r"\bword", "backslash"), (r"\mword", "backslash"), (r"\x41", "backslash"),
         ("a{300}", "255"), ("(a{200}){200}", "too many"), ("a{,5}", "brace"), ("[[:alpha:]]", "brackets"),
-        ("[a&&b]", "side by side"), ("[]a]", "brackets"), ("[^]]", "brackets"), ("a]", "brackets"), ("a{5}{6}", "multiple repeat"), ("^*", "one sign"), ("|*", "one sign"),
+        ("[a&&b]", "side by side"), ("[]a]", "brackets"), ("[^]]", "brackets"), ("a]", "brackets"), ("a{5}{6}", "one sign"), ("^*", "one sign"), ("|*", "one sign"),
     ],
 )  # fmt: skip
 def test_a_pattern_is_what_python_and_postgres_read_alike(regex: str, why: str | None) -> None:

@@ -94,9 +94,9 @@ def normalise(item: Any, known: dict[str, type[Any]]) -> Any:
     if isinstance(item, str):
         return {"word": item}
     if not isinstance(item, dict):
-        return None
+        return item
     if len(item) != 1 or "word" in item:  # `word` is how we note it, not how it is written
-        return None
+        return {key: given for key, given in item.items() if key != "word"}
     ((word, given),) = item.items()
     if given is None:
         return {"word": word}

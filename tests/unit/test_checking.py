@@ -1,0 +1,86 @@
+"""A project is checked as a whole: every mistake of every file at once, each with its place, sorted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from syncline.core.checking import check_project
+from syncline.core.findings import Finding, nearest, printable, report
+from tests.conftest import ROOT
+from tests.unit.project_files import JOB, MANIFEST, MAPPING, findings_of, line_of, write_project
+
+
+def test_the_real_project_has_no_mistakes() -> None:
+    jobs, findings = check_project(ROOT)
+
+    assert findings == []
+    assert len(jobs) >= 6
+
+
+def test_all_mistakes_of_all_files_are_told_at_once_in_the_order_of_the_files(tmp_path: Path) -> None:
+    root = write_project(tmp_path, MANIFEST.replace("write: upsert", "write: upsrt").replace("2\ntarget", "0\ntarget"))
+    write_project(root, MANIFEST.replace("Europe/London", "Europe/Londn"), MAPPING.replace("upper", "uper"),
+                  job="mdm__billing__client", name="client")  # fmt: skip
+    (root / "include" / "manifests" / "notes.txt").write_text("not a manifest")
+
+    jobs, findings = check_project(root)
+
+    assert jobs == []
+    assert findings == sorted(findings)
+    assert [(finding.path.split("/", 1)[1], finding.line, finding.code) for finding in findings] == [
+        ("manifests/mdm__billing__client.yaml", 9, "M08"),
+        ("manifests/mdm__payroll__worker.yaml", 20, "M02"),
+        ("manifests/mdm__payroll__worker.yaml", 25, "M02"),
+        ("manifests/notes.txt", 1, "M22"),
+        ("mappings/client.yaml", line_of(MAPPING, "upper"), "M01"),
+    ]
+
+
+def test_an_empty_project_has_no_mistakes(tmp_path: Path) -> None:
+    assert check_project(tmp_path) == ([], [])
+
+
+def test_a_readme_may_lie_beside_the_files(tmp_path: Path) -> None:
+    root = write_project(tmp_path)
+    (root / "include" / "manifests" / "README.md").write_text("How manifests are written.")
+
+    assert findings_of(root) == []
+
+
+def test_a_folder_that_is_named_like_a_manifest_is_told(tmp_path: Path) -> None:
+    root = write_project(tmp_path)
+    (root / "include" / "manifests" / "mdm__payroll__person.yaml").mkdir()
+
+    assert [finding.code for finding in findings_of(root)] == ["M12"]
+
+
+def test_a_finding_is_one_clickable_line() -> None:
+    finding = Finding("include/manifests/a.yaml", 7, 3, "M01", "unknown key 'retrys'", "one of: retries", "retries")
+
+    assert str(finding) == (
+        "include/manifests/a.yaml:7:3: M01 unknown key 'retrys'; one of: retries. Did you mean 'retries'?"
+    )
+    assert json.loads(json.dumps(finding.as_dict()))["nearest"] == "retries"
+
+
+def test_a_report_is_sorted_by_place() -> None:
+    late, early = Finding("a.yaml", 10, 1, "M01", "late"), Finding("a.yaml", 9, 1, "M01", "early")
+
+    assert report([late, early]).splitlines() == [str(early), str(late)]
+
+
+def test_the_nearest_name_is_near() -> None:
+    assert nearest("tenant", ["tenant_id", "worker_id"]) == "tenant_id"
+    assert nearest("zzz", ["tenant_id", "worker_id"]) == ""
+
+
+def test_what_a_terminal_would_obey_is_spelt_out() -> None:
+    assert printable("a\x1b[2Jb\nc") == "a\\x1b[2Jb\\nc"
+    assert printable("Müller 王") == "Müller 王"
+
+
+def test_nothing_of_a_file_is_read_twice_into_findings(tmp_path: Path) -> None:
+    root = write_project(tmp_path, mapping=MAPPING.replace("[required, iban]", "[requird, iban]"))
+
+    assert [finding.path for finding in findings_of(root)] == [f"include/mappings/{JOB}.yaml"]

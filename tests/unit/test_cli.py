@@ -1,0 +1,239 @@
+"""The `syncline` command as far as it needs no database: check, explain, and what it says to wrong usage."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from syncline import __main__ as command
+from syncline.steps.looking import PreviewRow
+from tests.conftest import ROOT
+from tests.unit.project_files import JOB, MANIFEST, MAPPING, line_of, write_project
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+    @property
+    def said(self) -> str:
+        """Standard error without the box that the terminal library draws."""
+        return " ".join(self.err.replace("│", " ").split())
+
+
+Syncline = Callable[..., Ended]
+
+
+@pytest.fixture
+def syncline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Syncline:
+    """Run the command in this process, in the project of `tmp_path`."""
+
+    def run(*arguments: str | Path) -> Ended:
+        monkeypatch.setenv("SYNCLINE_HOME", str(tmp_path))
+        monkeypatch.setattr(sys, "argv", ["syncline", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            command.main()
+            sys.exit(0)
+        said = capsys.readouterr()
+        return Ended(int(left.value.code or 0), said.out, said.err)
+
+    return run
+
+
+def test_check_of_a_good_project_ends_with_0(tmp_path: Path, syncline: Syncline) -> None:
+    write_project(tmp_path)
+
+    ended = syncline("check")
+
+    assert (ended.code, ended.out) == (0, "")
+    assert ended.err.startswith("1 jobs are valid, no mistakes, read in 0.")
+
+
+def test_check_tells_every_mistake_of_every_file_and_ends_with_1(tmp_path: Path, syncline: Syncline) -> None:
+    spoilt = MANIFEST.replace("write: upsert", "write: upsrt").replace("15 3", "61 3")
+    write_project(tmp_path, spoilt, MAPPING.replace("{from: iban", "{form: iban"))
+    write_project(tmp_path, MANIFEST.replace("domain: workforce", "domain: NO"), job="mdm__billing__client", name="other")
+
+    ended = syncline("check")
+
+    assert ended.code == 1
+    assert [line.split(" ")[:2] for line in ended.lines] == [
+        ["include/manifests/mdm__billing__client.yaml:3:9:", "M06"],
+        [f"include/manifests/{JOB}.yaml:8:3:", "M08"],
+        [f"include/manifests/{JOB}.yaml:{line_of(MANIFEST, 'write:')}:3:", "M02"],
+        [f"include/mappings/{JOB}.yaml:{line_of(MAPPING, 'from: iban')}:3:", "M20"],
+        [f"include/mappings/{JOB}.yaml:{line_of(MAPPING, 'from: iban')}:15:", "M01"],
+    ]
+    assert ended.lines[2].endswith("one of: upsert, append, replace. Did you mean 'upsert'?")
+    assert ended.lines[4].endswith("Did you mean 'from'?")
+    assert ended.err.startswith("0 jobs are valid, 5 mistakes in 3 files")
+
+
+def test_check_as_json_is_for_programs(tmp_path: Path, syncline: Syncline) -> None:
+    write_project(tmp_path, MANIFEST.replace("write: upsert", "write: upsrt"))
+
+    ended = syncline("check", "--json")
+
+    assert ended.code == 1
+    assert json.loads(ended.out) == {
+        "jobs": 0,
+        "findings": [
+            {
+                "path": f"include/manifests/{JOB}.yaml",
+                "line": line_of(MANIFEST, "write:"),
+                "column": 3,
+                "code": "M02",
+                "found": "'write' is 'upsrt'",
+                "allowed": "one of: upsert, append, replace",
+                "nearest": "upsert",
+            }
+        ],
+    }
+    write_project(tmp_path)
+    assert (syncline("check", "--json").code, ended.err) == (0, "")
+
+
+def test_check_of_one_file_tells_its_own_mistakes_only(tmp_path: Path, syncline: Syncline) -> None:
+    write_project(tmp_path, MANIFEST.replace("write: upsert", "write: upsrt"), MAPPING.replace("upper", "uper"))
+
+    ended = syncline("check", tmp_path / "include" / "mappings" / f"{JOB}.yaml")
+
+    assert ended.code == 1
+    assert [line.split(" ")[1] for line in ended.lines] == ["M01"]
+
+
+def test_check_of_one_manifest_shows_when_it_runs_next(tmp_path: Path, syncline: Syncline) -> None:
+    write_project(tmp_path)
+
+    ended = syncline("check", tmp_path / "include" / "manifests" / f"{JOB}.yaml")
+
+    assert ended.code == 0
+    assert ended.out.startswith(f"{JOB} runs next: 2")
+    assert ended.out.count(" 03:15 ") == 3
+
+
+def test_check_of_another_project_takes_its_folder(tmp_path: Path, syncline: Syncline) -> None:
+    write_project(tmp_path / "other", MANIFEST.replace("write: upsert", "write: upsrt"))
+
+    assert syncline("check", tmp_path / "other").code == 1
+
+
+@pytest.mark.parametrize("path", ["nowhere", "empty", "stray.yaml", "include/manifests/none.yaml"])
+def test_a_path_where_nothing_is_to_check_is_not_green(tmp_path: Path, syncline: Syncline, path: str) -> None:
+    write_project(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "stray.yaml").write_text("version: 1.0.0")
+
+    assert syncline("check", tmp_path / path).code == 2
+
+
+def test_a_secret_is_not_shown(tmp_path: Path, syncline: Syncline) -> None:
+    write_project(tmp_path, MANIFEST.replace("connection: mdm", "connection: postgresql://u:hunter2@h/db"))
+
+    ended = syncline("check")
+
+    assert ended.code == 1
+    assert "M21" in ended.out
+    assert "hunter2" not in ended.out + ended.err
+
+
+def test_explain_prints_the_dag_and_the_statement(tmp_path: Path, syncline: Syncline) -> None:
+    write_project(tmp_path, MANIFEST.replace("UK workers as payroll needs them", '"UK [/bold] workers, 100 %"'))
+
+    ended = syncline("explain", JOB)
+
+    assert ended.code == 0
+    assert ended.lines[0] == f"-- DAG sync__{JOB}: UK [/bold] workers, 100 %"
+    plan = [line.split()[1] for line in ended.lines if line.startswith("-- ")]
+    assert plan == ["DAG", "schedule", "next", "open", "extract_and_map", "load", "reconcile", "publish"]
+    assert 'from "mdm"."worker" as s' in ended.out
+    assert """where "s"."country_code" in ('GB')""" in ended.out
+    assert '"start_date"' in ended.out
+
+
+def test_explain_of_a_broken_job_is_the_report(tmp_path: Path, syncline: Syncline) -> None:
+    write_project(tmp_path, MANIFEST.replace("write: upsert", "write: upsrt"))
+
+    ended = syncline("explain", JOB)
+
+    assert ended.code == 1
+    assert ended.err.startswith(f"syncline: include/manifests/{JOB}.yaml:{line_of(MANIFEST, 'write:')}:3: M02 ")
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize("verb", ["explain", "preview", "run"])
+def test_an_unknown_job_is_wrong_usage_and_names_the_nearest(tmp_path: Path, syncline: Syncline, verb: str) -> None:
+    write_project(tmp_path)
+
+    ended = syncline(verb, "mdm__payroll__workr")
+
+    assert ended.code == 2
+    assert "there is no job 'mdm__payroll__workr'" in ended.said
+    assert f"Did you mean '{JOB}'?" in ended.said
+
+
+def test_a_connection_that_is_not_configured_is_a_place_that_is_not_fit(
+    tmp_path: Path, syncline: Syncline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_MDM", raising=False)
+    write_project(tmp_path)
+
+    ended = syncline("preview", JOB)
+
+    assert ended.code == 3
+    assert "set AIRFLOW_CONN_MDM" in ended.err
+
+
+@pytest.mark.parametrize(
+    "window",
+    [["--window-from", "2026-01-01"], ["--window-to", "2026-01-01"],
+     ["--window-from", "2026-01-02", "--window-to", "2026-01-01"],
+     ["--window-from", "2026-01-01", "--window-to", "2026-01-01"]],
+)  # fmt: skip
+def test_half_a_window_is_wrong_usage(tmp_path: Path, syncline: Syncline, window: list[str]) -> None:
+    write_project(tmp_path)
+
+    ended = syncline("run", JOB, "--mode", "window", *window)
+
+    assert ended.code == 2
+    assert "--window-from and --window-to go together" in ended.said
+
+
+def test_a_preview_obeys_no_sign_of_the_data(
+    tmp_path: Path, syncline: Syncline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_project(tmp_path)
+    row = PreviewRow({"name": "[/red] \x1b[2J =1+1"}, {"full_name": "[bold]"}, ["full_name:required"])
+    monkeypatch.setattr("syncline.steps.looking.preview", lambda job, **_: [row])
+
+    ended = syncline("preview", JOB)
+
+    assert ended.code == 0
+    assert "[/red] \\x1b[2J" in ended.out
+    assert "[bold]" in ended.out
+    assert "\x1b[2J" not in ended.out
+
+
+@pytest.mark.parametrize(("arguments", "code"), [([], 2), (["chek"], 2), (["check", "--jsn"], 2), (["--help"], 0)])
+def test_wrong_usage_ends_with_2(syncline: Syncline, arguments: list[str], code: int) -> None:
+    assert syncline(*arguments).code == code
+
+
+def test_the_command_is_installed_and_checks_the_real_project(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "syncline", "check", str(ROOT)], capture_output=True, text=True, timeout=120, check=False
+    )  # fmt: skip
+
+    assert (ended.returncode, ended.stdout) == (0, "")
