@@ -83,7 +83,7 @@ class Airflow:
         var: Gets airflow/, log/, tmp/ and cache/. Nothing is written anywhere else.
         database_uri: An empty database, or the one of an earlier start; `postgresql://`.
         environment: What the tasks need beyond Airflow's own, such as `AIRFLOW_CONN_*`.
-        port: Of the UI and API; None takes 8080, or another free one.
+        port: Of the UI and API; see `choose_port`.
     """
 
     def __init__(
@@ -91,15 +91,14 @@ class Airflow:
         var: Path,
         *,
         database_uri: str,
+        port: int,
         vault: Vault,
         environment: Mapping[str, str],
         dags: Path = ROOT / "dags",
         plugins: Path = ROOT / "plugins",
-        port: int | None = None,
     ) -> None:
         self.var, self.home, self.logs = var, var / "airflow", var / "log"
-        self.port = _choose_port(port)
-        self.port_was_taken = port is None and self.port != PORT_DEFAULT
+        self.port = port
         self.url = f"http://127.0.0.1:{self.port}"
         self.password = vault.password("airflow_admin")
         self.api = AirflowApi(self.url, USER, self.password)
@@ -364,7 +363,12 @@ def _book(var: Path) -> Book:
     return Book(var / "run" / "airflow.json")
 
 
-def _choose_port(wanted: int | None) -> int:
+def choose_port(wanted: int | None) -> int:
+    """The port asked for, or 8080, or, where that is taken, another free one.
+
+    Raises:
+        DemoError: The port asked for is taken.
+    """
     if wanted is not None:
         require_free_port(wanted, what="Airflow", variable="SYNCLINE_AIRFLOW_PORT")
         return wanted

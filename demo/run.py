@@ -30,7 +30,7 @@ from typing import IO, NoReturn
 import psycopg
 
 from demo import balance
-from demo.airflow import USER, Airflow, AirflowApi, DagRun
+from demo.airflow import PORT_DEFAULT, USER, Airflow, AirflowApi, DagRun, choose_port
 from demo.balance import Sheet
 from demo.problems import DemoError
 from demo.servers import EmbeddedServer
@@ -38,7 +38,7 @@ from demo.settings import Settings
 from demo.story import Story
 from demo.vault import Vault
 from demo.world.change import change
-from demo.world.generate import generate
+from demo.world.generate import HubHoldsAnotherWorld, generate
 from demo.world.plan import tenant_ids
 from demo.world.provision import LOGIN_ROLES, hub_conninfo, provision
 from syncline.orchestration.pools import pools  # noqa: TID251  # needs no Airflow: only its file format
@@ -66,7 +66,6 @@ def main() -> int:
                     return _demo(settings, story, running, once=asked.once)
                 finally:
                     _ignore_signals()
-                    story.say("Stopping ...")
     except KeyboardInterrupt:
         story.say("Interrupted; everything that was started is stopped. The same command starts it again.")
         return 128 + (ended_by or [signal.SIGINT])[0]
@@ -82,6 +81,8 @@ def main() -> int:
 
 def _demo(settings: Settings, story: Story, running: ExitStack, *, once: bool) -> int:
     _check_disk(settings.var)
+    Airflow.stop_leftovers(settings.var)
+    port = choose_port(settings.airflow_port)
     vault = Vault(settings.var / "secrets")
     admin = _start_postgres(settings, vault, story, running)
     with story.chapter("Databases, roles and row-level security"):
@@ -94,7 +95,7 @@ def _demo(settings: Settings, story: Story, running: ExitStack, *, once: bool) -
         database_uri=uris["AIRFLOW"],
         vault=vault,
         environment=environment,
-        port=settings.airflow_port,
+        port=port,
     )
     _write_shell_file(vault, airflow.environment)
     with story.chapter("The company's data, and Airflow"):
@@ -102,6 +103,7 @@ def _demo(settings: Settings, story: Story, running: ExitStack, *, once: bool) -
         _parse_dbt(settings, airflow.environment)
         story.note("airflow", "Airflow: metadata")
         running.callback(airflow.stop)
+        running.callback(story.say, "Stopping ...")
         airflow.prepare(pools(settings.root))
         airflow.start(lambda text: story.note("airflow", f"Airflow: {text}"))
         story.note("airflow", "")
@@ -114,7 +116,7 @@ def _demo(settings: Settings, story: Story, running: ExitStack, *, once: bool) -
     if not problems:
         story.say("Every batch is matched with its source and published.")
     if not once:
-        _stay_up(story, airflow, vault)
+        _stay_up(settings, story, airflow, vault)
     return 1 if problems else 0
 
 
@@ -123,7 +125,6 @@ def _demo(settings: Settings, story: Story, running: ExitStack, *, once: bool) -
 
 def _start_postgres(settings: Settings, vault: Vault, story: Story, running: ExitStack) -> str:
     """The superuser's URI of the server in use: an existing one, or ours."""
-    Airflow.stop_leftovers(settings.var)
     if settings.admin_uri:
         _check_answers(settings.admin_uri)
         story.say("ok  PostgreSQL: the server that SYNCLINE_DEMO_ADMIN names")
@@ -169,14 +170,17 @@ def _write_shell_file(vault: Vault, environment: Mapping[str, str]) -> None:
 
 
 def _make_world(settings: Settings, admin: str, story: Story) -> None:
-    rows = generate(
-        hub_conninfo(admin),
-        workers=settings.workers,
-        clients=settings.clients,
-        contracts=settings.contracts,
-        seed=settings.seed,
-        progress=lambda table, count: story.note("world", f"{table}: {count:,} rows"),
-    )
+    try:
+        rows = generate(
+            hub_conninfo(admin),
+            workers=settings.workers,
+            clients=settings.clients,
+            contracts=settings.contracts,
+            seed=settings.seed,
+            progress=lambda table, count: story.note("world", f"{table}: {count:,} rows"),
+        )
+    except HubHoldsAnotherWorld as problem:
+        raise DemoError(f"{problem} `make clean` removes the old world.") from None
     story.note("world", "")
     story.say(f"ok  The company: {', '.join(f'{count:,} {table}' for table, count in rows.items())}")
 
@@ -349,11 +353,11 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _stay_up(story: Story, airflow: Airflow, vault: Vault) -> None:
+def _stay_up(settings: Settings, story: Story, airflow: Airflow, vault: Vault) -> None:
     """Show the way into Airflow and wait for Ctrl-C, or for a part that ends by itself."""
     story.say("")
-    if airflow.port_was_taken:
-        story.say(f"Port 8080 is taken by another program, so Airflow uses {airflow.port}.")
+    if settings.airflow_port is None and airflow.port != PORT_DEFAULT:
+        story.say(f"Port {PORT_DEFAULT} is taken by another program, so Airflow uses {airflow.port}.")
     story.say(f"Airflow   {airflow.url}   user {USER}   password {airflow.password}")
     story.say(f"Shell     set -a; . {vault.folder / 'demo.env'}; set +a; .venv/bin/syncline status")
     story.say("Ctrl-C stops everything; the databases are kept for the next time (`make clean` removes them).")

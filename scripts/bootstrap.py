@@ -217,7 +217,7 @@ def requirement(lock, name):
 
 def install_lock(uv):
     say("installing the locked requirements, each checked against its hash")
-    flags = ["install", "--require-hashes", "--only-binary", ":all:", "-r", LOCK]
+    flags = ["install", "--no-deps", "--require-hashes", "--only-binary", ":all:", "-r", LOCK]  # it is complete
     if uv and run([uv, "pip", flags[0], "--python", venv_python()] + flags[1:]):
         return
     if uv:
@@ -283,12 +283,18 @@ def run(command, quiet=False):
             stdout=hidden,
             stderr=hidden,
             cwd=ROOT,
-            env=dict(os.environ, TMPDIR=TEMPORARY),
+            env=environment(),
         )
     except OSError as failure:
         say(explain(failure))
         return False
     return done.returncode == 0
+
+
+def environment():
+    """As the person set it; and uv trusts the certificates that the machine trusts (a proxy's, for instance)."""
+    trusting = {"UV_SYSTEM_CERTS": "true", "UV_NATIVE_TLS": "true"}  # the same, by its new and its old name
+    return dict(trusting, **dict(os.environ, TMPDIR=TEMPORARY))
 
 
 def explain(failure):

@@ -121,7 +121,7 @@ def test_a_lock_that_is_not_waited_for_is_transient(scratch: psycopg.Connection,
     with psycopg.connect(make_conninfo(lab.admin, dbname="payroll")) as other:
         other.execute("lock table fault.t")
         with pytest.raises(TransientError, match="55P03"), telling("asking"):
-            scratch.execute("lock table fault.t nowait")
+            scratch.execute("do 'begin lock table fault.t nowait; end'")
 
 
 @pytest.mark.parametrize("text", ["NUL \0 CANARY-4711", "surrogate \ud800 CANARY-4711"], ids=["NUL", "surrogate"])

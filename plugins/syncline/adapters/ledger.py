@@ -211,13 +211,13 @@ class Ledger:
         """Target keys of all rows of a job that wait in dead letters. Close it: it holds a transaction."""
         with self._doing(job_id, "reading dead letters"), self._session.cursor(name="waiting") as cursor:
             cursor.execute(
-                "select dead_letter_id, tenant_id, target_key from ledger.dead_letter"
+                "select dead_letter_id, batch_id, tenant_id, target_key from ledger.dead_letter"
                 " where job_id = %s and state = 'open'",
                 [job_id],
             )
             for row in cursor:
                 key = tuple(row["target_key"]) if row["target_key"] is not None else None
-                yield DeadKey(row["dead_letter_id"], row["tenant_id"], key)
+                yield DeadKey(row["dead_letter_id"], row["batch_id"], row["tenant_id"], key)
 
     def settle_letters(self, batch: Batch, letter_ids: list[int]) -> None:
         """Close letters whose row came through clean in this batch."""

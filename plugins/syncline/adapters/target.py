@@ -76,6 +76,7 @@ class DeadKey:
     """The target key of a row that waits in dead letters."""
 
     dead_letter_id: int
+    batch_id: int
     tenant_id: str
     target_key: tuple[str, ...] | None
 
@@ -231,10 +232,14 @@ class Target:
     def settle_letters(self, tenants: Iterable[str], keys: Iterable[DeadKey]) -> tuple[list[int], dict[str, int]]:
         """What became of waiting rows: letters that this batch settled, and per tenant those not in the target."""
         with self._transaction("comparing dead letters"):
-            self._session.execute("create temp table waiting (id bigint, tenant text, key text[]) on commit drop")
+            self._session.execute(
+                "create temp table waiting (id bigint, tenant text, key text[], is_new boolean) on commit drop"
+            )
             with self._session.cursor() as cursor, cursor.copy("copy waiting from stdin") as rows:
                 for key in keys:
-                    rows.write_row((key.dead_letter_id, key.tenant_id, key.target_key and list(key.target_key)))
+                    target_key = key.target_key and list(key.target_key)
+                    rows.write_row((key.dead_letter_id, key.tenant_id, target_key, key.batch_id == self.batch.batch_id))
+            self._session.execute("analyze waiting")
             self._session.execute(sql.SQL("grant select on waiting to {}").format(sql.Identifier(self.job.target.role)))
             self._enter(tenants)
             settled = self._settled_letters()
@@ -433,6 +438,9 @@ class Target:
 
     def _refuse_foreign_tenants(self, tenant_column: str) -> None:
         """The payload is the mapped row and its source key: what was read is not kept for rows that looked good."""
+        refused = self._refused_tenants(tenant_column)
+        if not refused:
+            return
         fields = self.job.mapping.fields
         source_key = _list(
             part
@@ -443,9 +451,7 @@ class Target:
             sql.SQL(
                 "update {staged} as s set {rejects} = jsonb_build_object('errors', jsonb_build_array({code}),"
                 " 'payload', (to_jsonb(s) - {trailer}::text[]) || jsonb_build_object({source_key}))"
-                " where {reject} is null and (coalesce({tenant}::text, '') in ('', '*')"  # no tenants' names
-                " or not exists (select from syncline.job_tenant as g"
-                " where g.job_id = {job} and g.tenant_id in ({tenant}::text, '*')))"
+                " where {reject} is null and coalesce({tenant}::text, '') = any({refused}::text[])"
             ).format(
                 staged=self._staged,
                 rejects=sql.Identifier(REJECT),
@@ -453,10 +459,19 @@ class Target:
                 trailer=sql.Literal(list(TRAILER)),
                 reject=_s(REJECT),
                 source_key=source_key,
-                job=sql.Literal(self.job.id),
+                refused=sql.Literal(refused),
                 tenant=_s(tenant_column),
             )
         )
+
+    def _refused_tenants(self, tenant_column: str) -> list[str]:
+        """Tenants of the batch that the target does not grant to the job. '' and '*' are no tenants' names."""
+        statement = sql.SQL(
+            "select tenant from (select distinct coalesce({tenant}::text, '') from {staged} as s"
+            " where {reject} is null) as asked (tenant) where tenant in ('', '*') or not exists (select from syncline.job_tenant as g"
+            " where g.job_id = {job} and g.tenant_id in (tenant, '*'))"
+        ).format(tenant=_s(tenant_column), staged=self._staged, reject=_s(REJECT), job=sql.Literal(self.job.id))
+        return [row[0] for row in self._session.execute(statement)]
 
     def _collapse_equal_keys(self) -> dict[str, int]:
         """Only a mapping that changes its key can make keys meet; a plain key is unique in the source already."""
@@ -479,13 +494,15 @@ class Target:
         return dict(self._session.execute(statement).fetchall())
 
     def _settled_letters(self) -> list[int]:
-        """Letters whose row came through clean in this batch; none where the staging table is gone."""
+        """Older letters whose row came through clean in this batch; none where the staging table is gone."""
+        if not self._session.execute("select from waiting where not is_new limit 1").rowcount:
+            return []
         known = self._session.execute("select to_regclass(%s)", [self._staged.as_string(None)]).fetchone()
         if known is None or known[0] is None:
             return []
-        statement = sql.SQL("select id from waiting where exists (select from {} as s where {} is null and {})").format(
-            self._staged, _s(REJECT), self._same_key_as_waiting(_s, self.job.target.key)
-        )
+        statement = sql.SQL(
+            "select id from waiting where not is_new and exists (select from {} as s where {} is null and {})"
+        ).format(self._staged, _s(REJECT), self._same_key_as_waiting(_s, self.job.target.key))
         return [row[0] for row in self._session.execute(statement)]
 
     # -- pieces of SQL ------------------------------------------------------------------------------------

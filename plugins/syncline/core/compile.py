@@ -142,20 +142,24 @@ class _Plan:
 
     def _reject(self) -> Composable:
         """NULL for a good row; what is wrong with a bad one is put together for bad rows only."""
-        said: list[tuple[str, Composable]] = []
+        of_key: list[tuple[str, Composable]] = []
+        of_others: list[tuple[str, Composable]] = []
         for item in self.fields:
-            for code, fault in item.faults:
-                guarded = fault
-                if self.deleted is not None and item.name not in self.key:
-                    guarded = template("(not {d} and ({f}))", d=_of("m", FLAG), f=fault)
-                said.append((f"{item.name}:{code}", guarded))
-        if not said:
+            said = of_key if self.deleted is None or item.name in self.key else of_others
+            said += [(f"{item.name}:{code}", fault) for code, fault in item.faults]
+        if not of_key and not of_others:
             return sql.SQL("null::jsonb")
-        cases = (template("case when {f} then {c}::text end", f=fault, c=sql.Literal(code)) for code, fault in said)
+        lives = template("not {d}", d=_of("m", FLAG))
+        cases = [template("case when {f} then {c}::text end", f=f, c=sql.Literal(c)) for c, f in of_key] + [
+            template("case when {lives} and ({f}) then {c}::text end", lives=lives, f=f, c=sql.Literal(c))
+            for c, f in of_others
+        ]
+        refused = [_any(of_key)] if of_key else []
+        refused += [template("({lives} and ({any}))", lives=lives, any=_any(of_others))] if of_others else []
         return template(
             "case when {refused} then jsonb_build_object('errors', array_remove(array[{cases}], null),"
             " 'payload', (select to_jsonb({row}) from (select {columns}) as {row})) end",
-            refused=sql.SQL(" or ").join(template("({f})", f=fault) for _, fault in said),
+            refused=sql.SQL(" or ").join(refused),
             cases=sql.SQL(", ").join(cases),
             columns=sql.SQL(", ").join(_of("m", name) for name in self.mapping.source),
             row=_id("0row"),
@@ -243,6 +247,10 @@ def _lookup_join(lookup: Lookup, alias: str) -> Composable:
         alias=_id(alias),
         on=on,
     )
+
+
+def _any(faults: list[tuple[str, Composable]]) -> Composable:
+    return sql.SQL(" or ").join(template("({f})", f=fault) for _, fault in faults)
 
 
 def _id(name: str) -> Composable:
