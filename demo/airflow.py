@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, urlparse
 
+import psutil
 import psycopg
 import requests
 
@@ -145,7 +146,7 @@ class Airflow:
         deadline = time.monotonic() + HEALTHY_WAIT_S
         while time.monotonic() < deadline:
             self.require_running()
-            unhealthy = self.api.unhealthy_parts()
+            unhealthy = self.api.unhealthy_parts() if self._listens() else list(PARTS)
             if not unhealthy:
                 self.api.log_in()
                 return
@@ -153,10 +154,21 @@ class Airflow:
             time.sleep(POLL_S)
         raise DemoError(f"Airflow was not healthy after {HEALTHY_WAIT_S} s; its logs are in {self.logs}.")
 
+    def _listens(self) -> bool:
+        """Whether it is our API server that answers on the port, and not one that took it in the meantime."""
+        process = self._running[API_SERVER][1].process()
+        try:
+            sockets = process.net_connections("tcp") if process else []
+        except psutil.Error:
+            return False
+        return any(each.status == psutil.CONN_LISTEN and each.laddr.port == self.port for each in sockets)
+
     def require_running(self) -> None:
         """Raise DemoError when one of the parts has ended by itself."""
         for name, (process, _started) in self._running.items():
             if process.poll() is not None:
+                if name == API_SERVER and not is_free(self.port):
+                    raise DemoError(f"port {self.port} was taken by another program meanwhile; run this again.")
                 raise DemoError(
                     f"Airflow's {name} ended by itself (exit code {process.returncode}); its log is {self._log(name)}."
                 )

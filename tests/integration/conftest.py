@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -180,7 +179,7 @@ class Lab:
 
 
 @pytest.fixture
-def lab(pg: Postgres, world_uris: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+def lab(pg: Postgres, world_uris: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     for name, uri in world_uris.items():
         monkeypatch.setenv(f"AIRFLOW_CONN_{name}", uri)
     monkeypatch.setenv("SYNCLINE_PAYLOAD_KEY", base64.urlsafe_b64encode(os.urandom(32)).decode())
@@ -190,4 +189,4 @@ def lab(pg: Postgres, world_uris: dict[str, str], tmp_path: Path, monkeypatch: p
     made.sql("mdm", SOURCE_DDL)
     made.sql("payroll", TARGET_DDL)
     made.ledger(LEDGER_RESET)
-    yield made
+    return made

@@ -17,6 +17,11 @@ import pytest
 from syncline.adapters import failpoints
 from tests.integration.conftest import JOB, Lab
 
+# Where durable state has just changed or is about to.
+BOUNDARIES = (
+    "extract.block", "extract.staged", "extract.recorded", "load.before_commit", "load.before_ledger",
+    "reconcile.recorded", "publish.before", "publish.recorded",
+)  # fmt: skip
 SEVERAL_BLOCKS = 3_000  # rows of `many`, in blocks of 256 kB
 
 
@@ -34,10 +39,15 @@ def many(lab: Lab, rows: int = SEVERAL_BLOCKS) -> None:
     )
 
 
-def at(monkeypatch: pytest.MonkeyPatch, place: str, act: Callable[[], None]) -> None:
-    """Have this process do something when the line comes to a failpoint."""
-    monkeypatch.setattr(failpoints, "_ARMED", f"{place}:CALL")
-    monkeypatch.setattr(failpoints, "_act", lambda *_: act())
+def at(monkeypatch: pytest.MonkeyPatch, place: str, act: Callable[[], Any]) -> None:
+    """Have this process do something when the line comes to a failpoint; also at those that were named before."""
+    name = place.partition("@")[0]
+    act_there = failpoints._act if failpoints._ARMED else None
+    armed = f"{failpoints._ARMED},{place}:CALL".lstrip(",")
+    monkeypatch.setattr(failpoints, "_ARMED", armed)
+    monkeypatch.setattr(
+        failpoints, "_act", lambda here, action: act() if here == name or act_there is None else act_there(here, action)
+    )
     failpoints._passed.clear()
 
 

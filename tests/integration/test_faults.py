@@ -34,6 +34,7 @@ from syncline.steps import alerting
 from tests.conftest import ROOT
 from tests.integration.conftest import JOB, LEDGER_RESET, SOURCE_DDL, TARGET_DDL, Lab
 from tests.integration.faults import (
+    BOUNDARIES,
     SEVERAL_BLOCKS,
     at,
     backends,
@@ -162,12 +163,6 @@ def test_F02_the_same_run_retried_after_the_commit_reports_what_the_marker_says(
     assert markers(lab) == [1]
 
 
-BOUNDARIES = (
-    "extract.block", "extract.staged", "extract.recorded", "load.before_commit", "load.before_ledger",
-    "reconcile.recorded", "publish.before", "publish.recorded",
-)  # fmt: skip
-
-
 @pytest.mark.parametrize("is_same_run", [True, False], ids=["retried", "next run"])
 @pytest.mark.parametrize("place", BOUNDARIES)
 def test_a_crash_at_any_boundary_repeats_work_and_never_skips_it(
@@ -191,6 +186,21 @@ def test_a_crash_at_any_boundary_repeats_work_and_never_skips_it(
     letters = lab.ledger("select source_key from ledger.dead_letter where state = 'open'")
     assert letters == [{"source_key": ["t1", "bad"]}]
     assert lab.ledger("select * from ledger.audit_broken") == []
+
+
+def test_a_row_repaired_between_two_tries_of_one_extraction_leaves_no_open_letter(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.hub(person("p1"), person("bad", born="never"))
+    monkeypatch.setattr(failpoints, "_ARMED", "extract.recorded:RAISE")
+    failpoints._passed.clear()
+    with pytest.raises(TransientError):
+        lab.run("night")
+    disarm(monkeypatch)
+    lab.hub(person("bad", born="1990-01-01"))
+
+    assert lab.run("night").counts.inserted_rows == 2
+    assert lab.ledger("select state from ledger.dead_letter") == [{"state": "superseded"}]
 
 
 # -- the other side dies --------------------------------------------------------------------------------------

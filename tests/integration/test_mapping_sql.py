@@ -57,7 +57,9 @@ class Engine:
         self.session = session
         session.execute("set timezone = 'UTC'")  # as adapters.connections does
 
-    def rows(self, source: dict[str, str], fields: dict[str, Any], given: list[dict[str, Any]], **how: Any) -> list[Row]:
+    def rows(
+        self, source: dict[str, str], fields: dict[str, Any], given: list[dict[str, Any]], **how: Any
+    ) -> list[Row]:
         """Map rows; a number `0no` keeps their order."""
         mapping = Mapping.model_validate({
             "version": "1.0.0", "source": {**source, "row_no": "integer"},
@@ -66,7 +68,7 @@ class Engine:
         assert mapping.faults() == [], "the test's own mapping has mistakes"
         numbered = [{**row, "row_no": n} for n, row in enumerate(given)]
         compiled = compile_mapping(mapping, sample_relation(mapping, json.dumps(numbered)), **how)
-        told = self.session.execute(sql.SQL("select to_jsonb(x)::text from ({}) as x").format(compiled.select))
+        told = self.session.execute(sql.SQL('select to_jsonb("0row")::text from ({}) as "0row"').format(compiled.select))
         mapped = [_row(json.loads(row[0], parse_float=Decimal, parse_int=Decimal)) for row in told]
         assert len(mapped) == len(given), "rows are conserved"
         return sorted(mapped, key=lambda row: row.values["row_no"])
@@ -117,7 +119,9 @@ NUMBERS = st.one_of(
     st.decimals(allow_nan=False, allow_infinity=False, min_value=-100, max_value=100, places=3),
     st.integers(-(10**25), 10**25).map(lambda n: Decimal(n) / 2),  # exactly at the half
     st.integers(-(10**6), 10**6).map(lambda n: Decimal(n).scaleb(-3)),
-    st.sampled_from([Decimal("0"), Decimal("-0.0"), Decimal("0.5"), Decimal("-2.5"), Decimal("123456789012345678.119")]),
+    st.sampled_from(
+        [Decimal("0"), Decimal("-0.0"), Decimal("0.5"), Decimal("-2.5"), Decimal("123456789012345678.119")]
+    ),
 )
 
 
@@ -272,9 +276,7 @@ PARTS = st.tuples(st.integers(0, 9999), st.integers(0, 13), st.integers(0, 32))
 @pytest.mark.parametrize("format_", FORMATS)
 @MANY
 @given(parts=st.lists(PARTS | st.dates().map(lambda d: (d.year, d.month, d.day)), max_size=30))
-def test_a_date_is_read_in_its_declared_format(
-    engine: Engine, format_: str, parts: list[tuple[int, int, int]]
-) -> None:
+def test_a_date_is_read_in_its_declared_format(engine: Engine, format_: str, parts: list[tuple[int, int, int]]) -> None:
     texts = [FORMATS[format_].format(y=y, m=m, d=d) for y, m, d in parts]
 
     mapped = engine.values("text", {"type": "date", "steps": [{"parse_date": format_}]}, texts)
@@ -309,7 +311,9 @@ def test_what_is_no_date_is_refused(engine: Engine, format_: str, texts: list[st
      "epoch", "2026-13-01", "20260101", "allballs"],
 )  # fmt: skip
 def test_V09_what_postgres_would_guess_is_refused(engine: Engine, text: str) -> None:
-    mapped = engine.values("text", {"type": "date", "steps": [{"parse_date": "iso"}]}, [text, "2024-02-29", "2000-02-29"])
+    mapped = engine.values(
+        "text", {"type": "date", "steps": [{"parse_date": "iso"}]}, [text, "2024-02-29", "2000-02-29"]
+    )
 
     assert mapped == [(None, ["parse_date"]), ("2024-02-29", []), ("2000-02-29", [])]
 
@@ -523,7 +527,9 @@ def test_concat_leaves_nulls_out(engine: Engine, columns: int, separator: str, r
     names = ["a", "b", "c"][:columns]
     field = {"concat": {"columns": names, "separator": separator}, "type": "text"}
 
-    mapped = engine.rows(dict.fromkeys(names, "text"), {"x": field}, [dict(zip(names, row, strict=False)) for row in rows])
+    mapped = engine.rows(
+        dict.fromkeys(names, "text"), {"x": field}, [dict(zip(names, row, strict=False)) for row in rows]
+    )
 
     expected = [separator.join(part for part in row[:columns] if part is not None) or None for row in rows]
     assert [row.values["x"] for row in mapped] == expected
@@ -533,7 +539,9 @@ def test_concat_takes_many_columns_of_any_type(engine: Engine) -> None:
     source = {f"c{n}": "text" for n in range(48)} | {"d": "date", "i": "integer"}
     field = {"concat": {"columns": list(source), "separator": ""}, "type": "text"}
 
-    (row,) = engine.rows(source, {"x": field}, [{**{f"c{n}": str(n % 10) for n in range(48)}, "d": "2026-01-02", "i": 7}])
+    (row,) = engine.rows(
+        source, {"x": field}, [{**{f"c{n}": str(n % 10) for n in range(48)}, "d": "2026-01-02", "i": 7}]
+    )
 
     assert row.values["x"] == "".join(str(n % 10) for n in range(48)) + "2026-01-027"
 
@@ -566,7 +574,9 @@ def test_steps_follow_each_other(engine: Engine) -> None:
     steps = ["trim", "upper", {"map": {"values": {"N30": "30,50", "EOM": " x"}}}, {"parse_number": {"decimal": ","}},
              {"round": {"scale": 0, "mode": "half_even"}}, {"cast": "integer"}]  # fmt: skip
 
-    mapped = engine.values("text", {"type": "integer", "steps": steps, "checks": ["required"]}, [" n30 ", "eom", "?", " "])
+    mapped = engine.values(
+        "text", {"type": "integer", "steps": steps, "checks": ["required"]}, [" n30 ", "eom", "?", " "]
+    )
 
     assert mapped == [
         (30, []),
@@ -649,7 +659,11 @@ def test_check_digits_that_nobody_computes_are_refused(engine: Engine) -> None:
 def test_iso_codes_are_those_of_the_standard(engine: Engine, check: str, codes: set[str]) -> None:
     size = len(next(iter(codes)))
     letters = string.ascii_uppercase
-    texts = [a + b for a in letters for b in letters] if size == 2 else [a + b + c for a in letters for b in letters for c in letters]
+    texts = (
+        [a + b for a in letters for b in letters]
+        if size == 2
+        else [a + b + c for a in letters for b in letters for c in letters]
+    )
     texts += ["gb", "eur", "", " GB", "UK", "EU", "DEM"]
 
     mapped = engine.values("text", {"type": "text", "checks": [check]}, texts)
@@ -708,7 +722,8 @@ def test_a_range_holds_both_of_its_ends(
     mapped = engine.values(kind, field, [*map(str, numbers), None])
 
     inside = [
-        (low is None or Decimal(str(low)) <= n) and (high is None or n <= Decimal(str(high))) for n in map(Decimal, numbers)
+        (low is None or Decimal(str(low)) <= n) and (high is None or n <= Decimal(str(high)))
+        for n in map(Decimal, numbers)
     ]
     assert [codes for _, codes in mapped] == [*([] if fits else ["range"] for fits in inside), []]
 
@@ -831,7 +846,9 @@ def test_of_a_deleted_row_only_the_key_is_judged(engine: Engine) -> None:
     }
     source = {"k": "text", "a": "text", "gone": "boolean"}
     fields["gone"] = {"from": "gone", "type": "boolean"}
-    given_rows = [{"k": k, "a": a, "gone": gone} for gone in (True, False, None) for k, a in (("1", "?"), (None, "2026-01-01"))]
+    given_rows = [
+        {"k": k, "a": a, "gone": gone} for gone in (True, False, None) for k, a in (("1", "?"), (None, "2026-01-01"))
+    ]
 
     rows = engine.rows(source, fields, given_rows, deleted="gone", key=["k"])
 
@@ -843,7 +860,9 @@ def test_of_a_deleted_row_only_the_key_is_judged(engine: Engine) -> None:
 
 
 def test_a_condition_selects_rows_of_the_relation(engine: Engine) -> None:
-    mapping = Mapping.model_validate({"version": "1.0.0", "source": {"a": "text"}, "fields": {"x": {"from": "a", "type": "text"}}})
+    mapping = Mapping.model_validate(
+        {"version": "1.0.0", "source": {"a": "text"}, "fields": {"x": {"from": "a", "type": "text"}}}
+    )
     where = sql.SQL("s.a in ({})").format(sql.Literal("50%"))
 
     compiled = compile_mapping(mapping, sample_relation(mapping, json.dumps([{"a": "50%"}, {"a": "x"}])), where=where)
@@ -854,7 +873,9 @@ def test_a_condition_selects_rows_of_the_relation(engine: Engine) -> None:
 # -- names and parameters -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("nasty", ["%", "%s", "%(x)s", "'", "''", '"', "\\", "\\'", "{}", "{v}", "$1", "$$", "--", "/*", ";", "é", "\t"])
+@pytest.mark.parametrize(
+    "nasty", ["%", "%s", "%(x)s", "'", "''", '"', "\\", "\\'", "{}", "{v}", "$1", "$$", "--", "/*", ";", "é", "\t"]
+)
 def test_no_parameter_can_leave_its_place(engine: Engine, nasty: str) -> None:
     fields = {
         "removed": {"from": "a", "type": "text", "steps": [{"remove": nasty}]},
@@ -879,7 +900,10 @@ KEYWORDS = ["select", "from", "where", "order", "group", "user", "table", "end",
 
 
 def test_columns_may_be_called_like_words_of_sql(engine: Engine) -> None:
-    fields = {name: {"from": name, "type": "text", "steps": ["trim", {"encode": "ascii"}], "checks": ["required"]} for name in KEYWORDS}
+    fields = {
+        name: {"from": name, "type": "text", "steps": ["trim", {"encode": "ascii"}], "checks": ["required"]}
+        for name in KEYWORDS
+    }
 
     good, bad = engine.rows(dict.fromkeys(KEYWORDS, "text"), fields, [
         {name: f" {name} " for name in KEYWORDS}, dict.fromkeys(KEYWORDS, "é王"),
@@ -892,9 +916,13 @@ def test_columns_may_be_called_like_words_of_sql(engine: Engine) -> None:
 
 def test_the_longest_names_do_not_run_into_each_other(engine: Engine) -> None:
     names = ["a" * 62 + letter for letter in "xyz"]
-    fields = {name: {"from": name, "type": "date", "steps": [{"parse_date": "iso"}], "checks": ["required"]} for name in names}
+    fields = {
+        name: {"from": name, "type": "date", "steps": [{"parse_date": "iso"}], "checks": ["required"]} for name in names
+    }
 
-    (row,) = engine.rows(dict.fromkeys(names, "text"), fields, [{name: f"2026-01-0{n}" for n, name in enumerate(names, 1)}])
+    (row,) = engine.rows(
+        dict.fromkeys(names, "text"), fields, [{name: f"2026-01-0{n}" for n, name in enumerate(names, 1)}]
+    )
 
     assert [row.values[name] for name in names] == ["2026-01-01", "2026-01-02", "2026-01-03"]
 

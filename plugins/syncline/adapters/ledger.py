@@ -120,6 +120,11 @@ class Ledger:
     ) -> None:
         """Record what was read, what was rejected and up to which point, all or nothing."""
         with self._changing(batch, "extracted"):
+            self._session.execute(  # those of an earlier try: what it rejected is rejected again, or good by now
+                "update ledger.dead_letter set state = 'superseded', settled_by = %s, settled_at = clock_timestamp()"
+                " where batch_id = %s and state = 'open'",
+                [batch.batch_id, batch.batch_id],
+            )
             for portion in letters:
                 self._bury(batch, portion)
             self._session.execute(

@@ -15,6 +15,7 @@ Everything here is read-only.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from syncline.core.errors import SchemaDrift
 from syncline.core.findings import nearest
 from syncline.core.manifest import SyncJob
 from syncline.core.mapping import table_identifier
-from syncline.core.values import NO_TENANT, Batch, CutOff, Mode
+from syncline.core.values import NO_TENANT, TOTAL, Batch, CutOff, Mode
 
 # Clocks of writers that set the cursor column themselves may run behind the server's by this much.
 CURSOR_MARGIN_S = 3600
@@ -81,8 +82,10 @@ class Source:
         )
         with self._telling("counting"):
             rows = self._session.execute(statement).fetchall()
-        counted = {row[0] if row[0] is not None else NO_TENANT: row[1] for row in rows}
-        return SourceCount(counted, max((row[2] for row in rows if row[2] is not None), default=None))
+        counted: Counter[str] = Counter()
+        for row in rows:
+            counted[tenant_name(row[0])] += row[1]
+        return SourceCount(dict(counted), max((row[2] for row in rows if row[2] is not None), default=None))
 
     def delta(self, batch: Batch) -> Composable | None:
         """The condition over `s` that selects what this batch owes; None selects all."""
@@ -170,6 +173,11 @@ def filter_of(job: SyncJob) -> Composable | None:
 def scope_of(job: SyncJob) -> Composable:
     """The same with its WHERE, or nothing."""
     return _where(_scope(job, None))
+
+
+def tenant_name(said: str | None) -> str:
+    """The tenant under which a row is counted. `*` is no name: reports would take it for the total."""
+    return NO_TENANT if said is None or said == TOTAL else said
 
 
 def deleted_column(job: SyncJob) -> str | None:

@@ -24,7 +24,7 @@ from psycopg.types.json import Jsonb
 from syncline.adapters import connections
 from syncline.adapters.failpoints import failpoint
 from syncline.adapters.failures import telling
-from syncline.adapters.source import column_types
+from syncline.adapters.source import column_types, tenant_name
 from syncline.core.compile import DELETED, REJECT, TRAILER, CompiledMapping
 from syncline.core.errors import EnvironmentFailure, Fenced, SchemaDrift, TenantRefused, TransientError
 from syncline.core.findings import nearest
@@ -140,7 +140,11 @@ class Target:
             " from {staged} as s group by 1"
         ).format(tenant=self._tenant_of_staged(), reject=_s(REJECT), staged=self._staged)
         with self._transaction("counting the staging table"):
-            return {row[0]: (row[1], row[2]) for row in self._session.execute(statement)}
+            counted: dict[str, tuple[int, int]] = {}
+            for tenant, kept, rejected in self._session.execute(statement):
+                so_far = counted.get(tenant_name(tenant), (0, 0))
+                counted[tenant_name(tenant)] = (so_far[0] + kept, so_far[1] + rejected)
+            return counted
 
     def letters(self) -> Iterator[list[Letter]]:
         """The rejected rows, in portions of bounded size."""
@@ -468,8 +472,8 @@ class Target:
         """Tenants of the batch that the target does not grant to the job. '' and '*' are no tenants' names."""
         statement = sql.SQL(
             "select tenant from (select distinct coalesce({tenant}::text, '') from {staged} as s"
-            " where {reject} is null) as asked (tenant) where tenant in ('', '*') or not exists (select from syncline.job_tenant as g"
-            " where g.job_id = {job} and g.tenant_id in (tenant, '*'))"
+            " where {reject} is null) as asked (tenant) where tenant in ('', '*') or not exists"
+            " (select from syncline.job_tenant as g where g.job_id = {job} and g.tenant_id in (tenant, '*'))"
         ).format(tenant=_s(tenant_column), staged=self._staged, reject=_s(REJECT), job=sql.Literal(self.job.id))
         return [row[0] for row in self._session.execute(statement)]
 
@@ -580,7 +584,7 @@ def _letter(row: tuple[str, list[str | None], list[str | None], list[str], str |
     tenant, source_key, target_key, errors, payload = row
     whole = tuple(part for part in target_key if part is not None)
     return Letter(
-        tenant_id=tenant,
+        tenant_id=tenant_name(tenant),
         source_key=tuple(source_key),
         target_key=whole if len(whole) == len(target_key) else None,
         errors=tuple(errors),

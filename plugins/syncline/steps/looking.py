@@ -19,6 +19,7 @@ from syncline.core.values import State
 
 PREVIEW_ROWS_MAX = 1_000
 MASK = "•••"
+ROW = sql.Identifier("0row")  # no column is called like this; to_jsonb(r) would take a column `r` for the row
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ def preview(job: SyncJob, *, limit: int, unmask: bool = False) -> list[PreviewRo
     if not 1 <= limit <= PREVIEW_ROWS_MAX:
         raise TerminalError(f"--limit is 1 to {PREVIEW_ROWS_MAX}")
     columns = sql.SQL(", ").join(sql.Identifier("s", name) for name in job.mapping.source)
-    read = sql.SQL("select to_jsonb(r)::text from (select {} from {} as s{} limit {}) as r").format(
-        columns, table_identifier(job.source.table), source.scope_of(job), sql.Literal(limit)
+    read = sql.SQL("select to_jsonb({row})::text from (select {} from {} as s{} limit {}) as {row}").format(
+        columns, table_identifier(job.source.table), source.scope_of(job), sql.Literal(limit), row=ROW
     )
     with (
         connections.connect(job.source.connection, purpose=f"{job.id} preview") as session,
@@ -77,7 +78,7 @@ def status(job_id: str | None = None) -> list[dict[str, Any]]:
 def _mapped(job: SyncJob, session: Any, given: str, *, unmask: bool) -> PreviewRow:
     relation = sample_relation(job.mapping, f"[{given}]")
     compiled = compile_mapping(job.mapping, relation, key=job.target.key)
-    row = session.execute(sql.SQL("select to_jsonb(x)::text from ({}) as x").format(compiled.select)).fetchone()
+    row = session.execute(sql.SQL("select to_jsonb({0})::text from ({1}) as {0}").format(ROW, compiled.select)).fetchone()
     mapped = json.loads(row[0])
     errors = (mapped.pop(REJECT) or {}).get("errors", [])
     mapped.pop(DELETED)
