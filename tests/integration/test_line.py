@@ -12,6 +12,7 @@ from psycopg.conninfo import make_conninfo
 from syncline import steps
 from syncline.core.errors import BatchHeld, Fenced, SchemaDrift, TerminalError
 from syncline.core.values import Mode, RunRequest, State, Verdict
+from syncline.steps import looking
 from tests.integration.conftest import Lab
 
 
@@ -117,6 +118,34 @@ def test_a_repaired_row_settles_its_dead_letter(lab: Lab) -> None:
 
     assert "t1/bad" in lab.people()
     assert [row["state"] for row in lab.ledger("select state from ledger.dead_letter")] == ["resolved"]
+
+
+def test_a_dead_letter_excuses_only_a_row_that_the_source_still_has(lab: Lab) -> None:
+    lab.hub(person("p1"), person("p2"), person("bad", born="never"))
+    lab.run()
+    lab.sql("mdm", "delete from lab.person where person_id = 'bad'")
+    lab.sql("payroll", "delete from lab.person where person_no = 'p1'")
+
+    with pytest.raises(BatchHeld, match="SYNC-005"):
+        lab.run()
+
+    assert [row["state"] for row in lab.ledger("select state from ledger.dead_letter")] == ["superseded"]
+
+
+def test_a_held_copy_stays_unreliable_until_a_whole_batch_matched(lab: Lab) -> None:
+    lab.hub(person("p1"), person("p2"))
+    lab.run()
+    lab.sql("payroll", "delete from lab.person where person_no = 'p1'")
+    with pytest.raises(BatchHeld):
+        lab.run()
+
+    for request in ({"dry_run": True}, {"mode": Mode.FULL}):
+        (before,) = looking.status()
+        assert before["freshness_state"] == "unreliable"
+        lab.run(**request)
+
+    (after,) = looking.status()
+    assert after["freshness_state"] == "current"
 
 
 def test_too_many_rejected_rows_hold_the_batch_before_it_is_loaded(lab: Lab) -> None:
@@ -244,11 +273,12 @@ def test_a_window_reads_its_interval_and_leaves_the_watermark(lab: Lab) -> None:
 
 
 def test_a_dry_run_counts_and_writes_nothing(lab: Lab) -> None:
-    lab.hub(person("p1"), person("p2"))
+    lab.hub(person("p1"), person("p2"), person("bad", born="never"))
 
     done = lab.run(dry_run=True)
 
-    assert (done.state, done.counts.inserted_rows) == (State.DRY_RUN, 2)
+    assert (done.state, done.counts.inserted_rows, done.counts.rejected_rows) == (State.DRY_RUN, 2, 1)
+    assert lab.ledger("select * from ledger.dead_letter") == []
     assert lab.people() == {}
     assert lab.ledger("select * from ledger.watermark") == []
 

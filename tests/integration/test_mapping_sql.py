@@ -68,7 +68,9 @@ class Engine:
         assert mapping.faults() == [], "the test's own mapping has mistakes"
         numbered = [{**row, "row_no": n} for n, row in enumerate(given)]
         compiled = compile_mapping(mapping, sample_relation(mapping, json.dumps(numbered)), **how)
-        told = self.session.execute(sql.SQL('select to_jsonb("0row")::text from ({}) as "0row"').format(compiled.select))
+        told = self.session.execute(
+            sql.SQL('select to_jsonb("0row")::text from ({}) as "0row"').format(compiled.select)
+        )
         mapped = [_row(json.loads(row[0], parse_float=Decimal, parse_int=Decimal)) for row in told]
         assert len(mapped) == len(given), "rows are conserved"
         return sorted(mapped, key=lambda row: row.values["row_no"])

@@ -439,7 +439,7 @@ def test_the_board_and_the_command_line_use_the_four_words_alike(world: World) -
             for _ in range(letters):
                 world.dead_letter(batch_id, "t1", job_id)
         expected[job_id] = freshness(
-            last_state=last_state,
+            is_proven=last_state is State.PUBLISHED,
             age_s=age_s if last_state else None,
             latency_s_max=SLA_S,
             open_dead_letters=letters if last_state else 0,

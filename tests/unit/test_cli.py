@@ -64,7 +64,9 @@ def test_check_of_a_good_project_ends_with_0(tmp_path: Path, syncline: Syncline)
 def test_check_tells_every_mistake_of_every_file_and_ends_with_1(tmp_path: Path, syncline: Syncline) -> None:
     spoilt = MANIFEST.replace("write: upsert", "write: upsrt").replace("15 3", "61 3")
     write_project(tmp_path, spoilt, MAPPING.replace("{from: iban", "{form: iban"))
-    write_project(tmp_path, MANIFEST.replace("domain: workforce", "domain: on"), job="mdm__billing__client", name="other")
+    write_project(
+        tmp_path, MANIFEST.replace("domain: workforce", "domain: on"), job="mdm__billing__client", name="other"
+    )
 
     ended = syncline("check")
 

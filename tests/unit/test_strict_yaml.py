@@ -219,8 +219,12 @@ def test_what_only_sounds_like_a_secret_passes(tmp_path: Path, content: str) -> 
 
 
 @settings(max_examples=300, deadline=None)
-@given(content=st.one_of(st.binary(max_size=300), st.text(max_size=300).map(lambda text: text.encode("utf-8", "ignore"))))
-def test_any_bytes_give_data_or_findings_and_nothing_else(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
+@given(
+    content=st.one_of(st.binary(max_size=300), st.text(max_size=300).map(lambda text: text.encode("utf-8", "ignore")))
+)
+def test_any_bytes_give_data_or_findings_and_nothing_else(
+    content: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     document = parsed(tmp_path_factory.getbasetemp(), content)
 
     assert document.data is not None or document.findings

@@ -117,16 +117,24 @@ class Ledger:
         balance: Balance,
         source_rows: Mapping[str, int],
         letters: Iterable[list[Letter]],
+        vanished: Iterable[int],
     ) -> None:
-        """Record what was read, what was rejected and up to which point, all or nothing."""
+        """Record what was read, what was rejected and up to which point, all or nothing.
+
+        Args:
+            letters: Rows that were rejected. A dry run leaves none.
+            vanished: Older letters whose row the source no longer has.
+        """
         with self._changing(batch, "extracted"):
             self._session.execute(  # those of an earlier try: what it rejected is rejected again, or good by now
                 "update ledger.dead_letter set state = 'superseded', settled_by = %s, settled_at = clock_timestamp()"
                 " where batch_id = %s and state = 'open'",
                 [batch.batch_id, batch.batch_id],
             )
-            for portion in letters:
-                self._bury(batch, portion)
+            if not batch.is_dry_run:
+                for portion in letters:
+                    self._bury(batch, portion)
+                self._close_letters(batch, vanished, "superseded")
             self._session.execute(
                 "update ledger.batch set state = 'extracted', extracted_at = clock_timestamp(), upper_snapshot = %s,"
                 " upper_cursor = %s, source_as_of = %s, source_max_at = %s where batch_id = %s",
@@ -160,9 +168,11 @@ class Ledger:
         ratio: float,
         ratio_max: float,
         evidence: Mapping[str, Any],
+        resolved: Iterable[int],
     ) -> None:
-        """Record the judgement of SYNC-005 and its evidence."""
+        """Record the judgement of SYNC-005, its evidence, and the dead letters whose row came through clean."""
         with self._changing(batch, "reconciled"):
+            self._close_letters(batch, resolved, "resolved")
             self._session.cursor().executemany(
                 "insert into ledger.tenant_count (batch_id, tenant_id, source_rows, excused_rows, target_rows)"
                 " values (%s, %s, %s, %s, %s) on conflict (batch_id, tenant_id) do update set source_rows ="
@@ -224,23 +234,15 @@ class Ledger:
                 key = tuple(row["target_key"]) if row["target_key"] is not None else None
                 yield DeadKey(row["dead_letter_id"], row["batch_id"], row["tenant_id"], key)
 
-    def settle_letters(self, batch: Batch, letter_ids: list[int]) -> None:
-        """Close letters whose row came through clean in this batch."""
-        with self._doing(batch.job_id, "settling dead letters"):
-            self._session.execute(
-                "update ledger.dead_letter set state = 'resolved', settled_by = %s, settled_at = clock_timestamp()"
-                " where dead_letter_id = any(%s) and state = 'open'",
-                [batch.batch_id, letter_ids],
-            )
-
-    def close_unseen_letters(self, batch: Batch) -> None:
-        """A batch that read the whole source rejects anew what is still bad: older letters have lost their row."""
-        with self._doing(batch.job_id, "closing dead letters of vanished rows"):
-            self._session.execute(
-                "update ledger.dead_letter set state = 'superseded', settled_by = %s, settled_at = clock_timestamp()"
-                " where job_id = %s and state = 'open' and batch_id < %s",
-                [batch.batch_id, batch.job_id, batch.batch_id],
-            )
+    def waiting_rows(self, batch: Batch) -> list[tuple[int, list[str | None]]]:
+        """Letters of earlier batches with the source key of their row."""
+        rows = self._all(
+            "select dead_letter_id, source_key from ledger.dead_letter"
+            " where job_id = %s and state = 'open' and batch_id < %s",
+            batch.job_id,
+            batch.batch_id,
+        )
+        return [(row["dead_letter_id"], row["source_key"]) for row in rows]
 
     def queue_alert(self, alert: Alert) -> None:
         with self._doing(alert.job_id, "queueing an alert"):
@@ -453,6 +455,13 @@ class Ledger:
             rows,
         )
 
+    def _close_letters(self, batch: Batch, letter_ids: Iterable[int], state: str) -> None:
+        self._session.execute(
+            "update ledger.dead_letter set state = %s, settled_by = %s, settled_at = clock_timestamp()"
+            " where dead_letter_id = any(%s) and state = 'open'",
+            [state, batch.batch_id, list(letter_ids)],
+        )
+
     def _queue(self, alert: Alert) -> None:
         self._session.execute(
             "insert into ledger.alert (job_id, batch_id, control, severity, oncall, summary)"
@@ -571,7 +580,13 @@ select job.job_id, job.criticality, job.source_system, job.target_system, job.sl
        (select count(*) from ledger.dead_letter as d where d.job_id = job.job_id and d.state = 'open')
            as open_dead_letters,
        (select count(*) from ledger.alert as a where a.job_id = job.job_id and a.delivered_at is null)
-           as pending_alerts
+           as pending_alerts,
+       -- as in dbt_project/models/intermediate/int_sync__job.sql: whatever wrote the target has been covered since
+       mark.batch_id is not null and not exists (
+           select from ledger.batch as unproven
+           where unproven.job_id = job.job_id and unproven.published_by is null and not unproven.is_dry_run
+             and (unproven.state = 'held' or (unproven.state = 'abandoned' and unproven.loaded_at is not null))
+       ) as is_proven
 from ledger.job
 left join lateral (select * from ledger.batch where batch.job_id = job.job_id order by batch_id desc limit 1) as batch
     on true

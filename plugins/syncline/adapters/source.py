@@ -15,6 +15,7 @@ Everything here is read-only.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ from syncline.core.values import NO_TENANT, TOTAL, Batch, CutOff, Mode
 CURSOR_MARGIN_S = 3600
 COPY_BUFFER_BYTES = 256 * 1024  # rows arrive one by one; smaller writes cost a system call each
 XID_RANGE = 2**32
+LETTERS_AT_ONCE = 1_000
 
 FLOOR = """
     select case when exists (select from pg_prepared_xacts where database = current_database())
@@ -61,6 +63,7 @@ class Source:
 
     def __init__(self, job: SyncJob, session: psycopg.Connection, floor: datetime | None) -> None:
         self.job, self._session, self._floor = job, session, floor
+        self.copied_rows = 0  # what the server says it sent: counted by neither the target nor us
 
     def cut_off(self) -> CutOff:
         """The instant that this snapshot shows."""
@@ -109,8 +112,35 @@ class Source:
                     if len(buffer) >= COPY_BUFFER_BYTES:
                         yield bytes(buffer)
                         buffer.clear()
+            self.copied_rows = cursor.rowcount
             if buffer:
                 yield bytes(buffer)
+
+    def vanished(self, waiting: list[tuple[int, list[str | None]]]) -> list[int]:
+        """Of dead letters (id, source key), those whose row is no longer in this snapshot, or no longer concerns us."""
+        gone: list[int] = []
+        statement = sql.SQL(
+            "select (w ->> 0)::bigint from jsonb_array_elements({waiting}::jsonb) as w"
+            " where not exists (select from {table} as s where {key}{scope})"
+        )
+        scope = _scope(self.job, None)
+        if deleted := deleted_column(self.job):
+            scope.append(sql.SQL("{} is not true").format(_column(deleted)))
+        key = sql.SQL(" and ").join(
+            sql.SQL("{} = (w -> 1 ->> {})::{}").format(_column(name), sql.Literal(n), self.job.mapping.source[name].sql)
+            for n, name in enumerate(self.job.source.key)
+        )
+        for start in range(0, len(waiting), LETTERS_AT_ONCE):
+            portion = json.dumps(waiting[start : start + LETTERS_AT_ONCE], ensure_ascii=False)
+            asked = statement.format(
+                waiting=sql.Literal(portion),
+                table=table_identifier(self.job.source.table),
+                key=key,
+                scope=sql.SQL("").join(sql.SQL(" and ") + part for part in scope),
+            )
+            with self._telling("looking for rows of dead letters"):
+                gone += [row[0] for row in self._session.execute(asked)]
+        return gone
 
     def preflight(self) -> None:
         """Stop before the first row when the source has not the columns that the mapping declares."""

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from syncline.core.values import State
-
 
 class Freshness(StrEnum):
-    """unreliable: the newest batch was held, or nothing was ever published; partial: rows wait in dead letters;
-    delayed: older than promised; current: none of these."""
+    """unreliable: a batch ended without proof and none has covered it since, or nothing was ever published;
+    partial: rows wait in dead letters; delayed: older than promised; current: none of these."""
 
     UNRELIABLE = "unreliable"
     DELAYED = "delayed"
@@ -20,17 +18,15 @@ class Freshness(StrEnum):
     CURRENT = "current"
 
 
-def freshness(
-    *, last_state: State | None, age_s: float | None, latency_s_max: float, open_dead_letters: int
-) -> Freshness:
+def freshness(*, is_proven: bool, age_s: float | None, latency_s_max: float, open_dead_letters: int) -> Freshness:
     """The state of a job's copy.
 
     Args:
-        last_state: State of the newest batch that ended; None when none ever did.
+        is_proven: Every batch that wrote the target was matched, or a later published one covers it.
         age_s: Seconds since the cut-off of the last published batch; None when there is none.
         latency_s_max: What the manifest's SLA promises, in seconds.
     """
-    if last_state is State.HELD or age_s is None:
+    if not is_proven or age_s is None:
         return Freshness.UNRELIABLE
     if open_dead_letters:
         return Freshness.PARTIAL

@@ -16,7 +16,7 @@ from syncline.adapters import ledger, source, target
 from syncline.adapters.failpoints import failpoint
 from syncline.adapters.source import Source
 from syncline.core.compile import CompiledMapping, compile_mapping
-from syncline.core.errors import BatchHeld
+from syncline.core.errors import BatchHeld, TransientError
 from syncline.core.manifest import SyncJob
 from syncline.core.mapping import table_identifier
 from syncline.core.values import NO_TENANT, Balance, Batch, Counts, State
@@ -48,12 +48,13 @@ def extract_and_map(job: SyncJob, batch_id: int) -> int:
                 with closing(_blocks(here, compiled)) as blocks:
                     there.stage(compiled, blocks)
                 counted = here.count(batch.tenants)
+                vanished = here.vanished(book.waiting_rows(batch))
             failpoint("extract.staged")
             superseded = there.settle_staging()
             balance = _balance(there.count_staged(), superseded)
-            book.extracted(
-                batch, replace(cut_off, source_max_at=counted.max_at), balance, counted.tenants, there.letters()
-            )
+            _require_all_arrived(job, batch, here.copied_rows, balance.total.extracted_rows)
+            cut_off = replace(cut_off, source_max_at=counted.max_at)
+            book.extracted(batch, cut_off, balance, counted.tenants, there.letters(), vanished)
         failpoint("extract.recorded")
         total = balance.total
         log.info(
@@ -102,6 +103,15 @@ def _balance(staged: Mapping[str, tuple[int, int]], superseded: Mapping[str, int
             superseded_rows=gone,
         )
     return Balance(tenants)
+
+
+def _require_all_arrived(job: SyncJob, batch: Batch, sent_rows: int, arrived_rows: int) -> None:
+    """Law 1 begins here: what the source's server sent is what stands in the staging table."""
+    if sent_rows != arrived_rows:
+        raise TransientError(
+            f"{job.id}: batch {batch.batch_id}: the source sent {sent_rows} rows, {arrived_rows} arrived. "
+            f"Nothing was recorded; the next try reads again"
+        )
 
 
 def _hold_if_too_many_rejected(job: SyncJob, batch: Batch, book: ledger.Ledger, total: Counts) -> None:

@@ -15,7 +15,6 @@ from syncline.core.errors import TerminalError
 from syncline.core.freshness import freshness
 from syncline.core.manifest import SyncJob
 from syncline.core.mapping import table_identifier
-from syncline.core.values import State
 
 PREVIEW_ROWS_MAX = 1_000
 MASK = "•••"
@@ -65,9 +64,8 @@ def status(job_id: str | None = None) -> list[dict[str, Any]]:
     with ledger.opened("status") as book:
         rows = book.last_batches(job_id)
     for row in rows:
-        ended = State(row["state"]) if row["state"] else None
         row["freshness_state"] = freshness(
-            last_state=ended,
+            is_proven=row["is_proven"],
             age_s=row["age_s"],
             latency_s_max=row["sla_latency_s_max"],
             open_dead_letters=row["open_dead_letters"],
@@ -78,7 +76,9 @@ def status(job_id: str | None = None) -> list[dict[str, Any]]:
 def _mapped(job: SyncJob, session: Any, given: str, *, unmask: bool) -> PreviewRow:
     relation = sample_relation(job.mapping, f"[{given}]")
     compiled = compile_mapping(job.mapping, relation, key=job.target.key)
-    row = session.execute(sql.SQL("select to_jsonb({0})::text from ({1}) as {0}").format(ROW, compiled.select)).fetchone()
+    row = session.execute(
+        sql.SQL("select to_jsonb({0})::text from ({1}) as {0}").format(ROW, compiled.select)
+    ).fetchone()
     mapped = json.loads(row[0])
     errors = (mapped.pop(REJECT) or {}).get("errors", [])
     mapped.pop(DELETED)

@@ -15,7 +15,7 @@ from syncline.adapters import expectations, ledger, project, target
 from syncline.adapters.failpoints import failpoint
 from syncline.core.errors import BatchHeld, TerminalError
 from syncline.core.manifest import SyncJob
-from syncline.core.values import NO_TENANT, TOTAL, Batch, Mode, State, TenantCheck, Verdict
+from syncline.core.values import NO_TENANT, TOTAL, Batch, State, TenantCheck, Verdict
 from syncline.steps import alerting
 
 log = logging.getLogger(__name__)
@@ -33,10 +33,10 @@ def reconcile(job: SyncJob, batch_id: int) -> int:
         if batch.state.is_final:
             return _finished(job, batch)
         _require_loaded(job, batch)
-        checks = _count(job, batch, book)
+        checks, resolved = _count(job, batch, book)
         judgement = _judge(job, batch, checks)
         limit = job.manifest.reconcile.mismatch_ratio_max
-        book.reconciled(batch, checks, judgement.verdict, judgement.mismatch_ratio, limit, judgement.evidence)
+        book.reconciled(batch, checks, judgement.verdict, judgement.mismatch_ratio, limit, judgement.evidence, resolved)
         failpoint("reconcile.recorded")
         _tell(job, batch, checks, judgement.verdict)
         if judgement.verdict is not Verdict.MATCHED:
@@ -60,20 +60,18 @@ def _require_loaded(job: SyncJob, batch: Batch) -> None:
         )
 
 
-def _count(job: SyncJob, batch: Batch, book: ledger.Ledger) -> list[TenantCheck]:
+def _count(job: SyncJob, batch: Batch, book: ledger.Ledger) -> tuple[list[TenantCheck], list[int]]:
+    """Both sides per tenant, and the dead letters whose row came through clean."""
     source_rows = book.source_rows(batch.batch_id)
     asked = {*source_rows, *book.counts(batch.batch_id).tenants}
     if batch.tenants is None:
         asked |= book.known_tenants(job.id)
-    if batch.mode is Mode.FULL and batch.tenants is None:
-        book.close_unseen_letters(batch)
     with target.writing(job, batch, step="reconcile") as there:
         scope = _scope(job, batch, asked, there.grants())
         with closing(book.waiting_keys(job.id)) as waiting:
             settled, excused = there.settle_letters(scope, waiting)
         target_rows = there.count_rows(scope) if scope or job.tenant_column is None else {}
-    book.settle_letters(batch, settled)
-    return _line_up(source_rows, excused, target_rows)
+    return _line_up(source_rows, excused, target_rows), settled
 
 
 def _scope(job: SyncJob, batch: Batch, asked: set[str], grants: set[str]) -> set[str]:

@@ -72,7 +72,7 @@ class YearOf(Transform):
         return PgType("integer")
 
     def sql(self, value: Composable, given: PgType) -> Composable:
-        return template("case when isfinite({v}) then date_part('year', {v})::integer end", v=value)
+        return template("case when isfinite({v}) then extract(year from {v})::integer end", v=value)
 
 
 class DateOf(Transform):
