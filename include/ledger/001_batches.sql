@@ -32,7 +32,7 @@ create table if not exists ledger.batch (
     -- The window: what the batch must read. The lower bound is the watermark at opening.
     window_from timestamptz,                      -- mode window: cursor values >= this
     window_to timestamptz,                        -- mode window: cursor values < this
-    lower_snapshot pg_snapshot,                   -- incremental: rows not visible in it are the delta
+    lower_snapshot pg_snapshot,                   -- incremental: what its oldest open transaction or a later one wrote is the delta
     lower_cursor timestamptz,                     -- incremental: index pre-filter on the cursor column
     -- The cut-off: what the batch did read. Set by extract_and_map.
     upper_snapshot pg_snapshot,

@@ -5,7 +5,7 @@ create table if not exists ledger.audit (
     actor text not null,
     job_id text not null,
     batch_id bigint,
-    event text not null,                          -- state changes: batch_opened, batch_held, watermark_moved ...
+    event text not null,                          -- state changes: batch_opened, batch_held ...
     detail jsonb not null,
     previous_hash bytea not null,
     entry_hash bytea not null

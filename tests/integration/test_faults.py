@@ -669,6 +669,15 @@ def test_F55_rows_without_any_tenant_in_the_source_are_not_proof(lab: Lab) -> No
     assert (states(lab), lab.ledger("select * from ledger.watermark")) == (["held"], [])
 
 
+def test_F55_a_run_for_a_tenant_without_rows_is_unverified_also_while_letters_wait(lab: Lab) -> None:
+    lab.hub(person("p1"), person("bad", born="never"))
+    lab.run()
+    lab.sql("payroll", "delete from syncline.job_tenant where tenant_id = 't2'")  # its policy would be asked for rows
+
+    with pytest.raises(BatchHeld, match="unverified"):
+        lab.run(tenants=("t2",))
+
+
 def test_F55_the_ledger_itself_refuses_to_publish_what_is_not_matched(lab: Lab) -> None:
     lab.hub(person("p1"))
     steps.open_batch(lab.job, RunRequest(run_key="night"))

@@ -244,7 +244,7 @@ def test_M22_a_job_id_says_source_target_and_entity(tmp_path: Path, job: str) ->
         job = job[:240]  # what a file system takes
     findings = findings_of(write_project(tmp_path, job=job))
 
-    assert ["M22"] == [finding.code for finding in findings]
+    assert [finding.code for finding in findings] == ["M22"]
     assert "<source>__<target>__<entity> in a-z, 0-9 and _, at most 48 characters" in str(findings[0])
 
 

@@ -10,7 +10,7 @@ The validation result becomes evidence for the ledger: ids, counts and ratios, n
 are a convenience for people: if the site cannot be written, the verdict stands and the evidence says so.
 
 It counts nothing itself and knows no database. Great Expectations (an import of 2 to 6 s) and pandas are imported
-inside functions, because every DAG parse imports this module.
+inside functions, because only a task that judges should pay for them.
 """
 
 from __future__ import annotations

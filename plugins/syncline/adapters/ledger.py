@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
@@ -30,12 +31,12 @@ from syncline.core.values import (
     BatchSummary,
     Counts,
     CutOff,
+    Lower,
     Mode,
     RunRequest,
     State,
     TenantCheck,
     Verdict,
-    Watermark,
 )
 
 CONNECTION = "ledger"
@@ -426,18 +427,24 @@ class Ledger:
 
     def _put_counts(self, batch: Batch, balance: Balance) -> None:
         """Counts per tenant, and their sum on the batch: the total is never a number of its own."""
-        names = ", ".join(COUNTS)
-        marks = ", ".join(["%s"] * len(COUNTS))
-        again = ", ".join(f"{name} = excluded.{name}" for name in COUNTS)
+        names = [sql.Identifier(name) for name in COUNTS]
         self._session.cursor().executemany(
-            f"insert into ledger.tenant_count (batch_id, tenant_id, {names}) values (%s, %s, {marks})"  # noqa: S608
-            f" on conflict (batch_id, tenant_id) do update set {again}",
+            sql.SQL(
+                "insert into ledger.tenant_count (batch_id, tenant_id, {names}) values (%s, %s, {values})"
+                " on conflict (batch_id, tenant_id) do update set ({names}) = row({excluded})"
+            ).format(
+                names=sql.SQL(", ").join(names),
+                values=sql.SQL(", ").join([sql.Placeholder()] * len(names)),
+                excluded=sql.SQL(", ").join(sql.Identifier("excluded", name) for name in COUNTS),
+            ),
             [(batch.batch_id, tenant, *asdict(counts).values()) for tenant, counts in balance.tenants.items()],
         )
-        total = asdict(balance.total)
         self._session.execute(
-            f"update ledger.batch set {', '.join(f'{name} = %s' for name in COUNTS)} where batch_id = %s",  # noqa: S608
-            [*total.values(), batch.batch_id],
+            sql.SQL("update ledger.batch set ({}) = row({}) where batch_id = {}").format(
+                sql.SQL(", ").join(names),
+                sql.SQL(", ").join(map(sql.Literal, asdict(balance.total).values())),
+                sql.Literal(batch.batch_id),
+            )
         )
 
     def _bury(self, batch: Batch, letters: list[Letter]) -> None:
@@ -538,7 +545,7 @@ def _may_go_on(job: SyncJob, earlier: dict[str, Any]) -> bool:
 def _batch(row: dict[str, Any]) -> Batch:
     lower = upper = None
     if row["lower_text"] is not None:
-        lower = Watermark(0, row["lower_text"], row["lower_cursor"], row["opened_at"])
+        lower = Lower(row["lower_text"], row["lower_cursor"])
     if row["upper_text"] is not None:
         upper = CutOff(row["upper_text"], row["upper_cursor"], row["source_as_of"], row["source_max_at"])
     return Batch(

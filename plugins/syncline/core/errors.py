@@ -5,6 +5,7 @@
         TerminalError           a person must act: never retried
             ManifestInvalid     a YAML file has mistakes
             EnvironmentFailure  disk full, refused login, missing grant: the job waits, rows are not to blame
+            SchemaDrift         source or target lack what the mapping was written for
             Fenced              a newer attempt of the job has taken over
             TenantRefused       the target does not grant the job a tenant
             BatchHeld           reconciliation or a limit stopped the batch before publication
@@ -66,10 +67,10 @@ class TenantRefused(TerminalError):
 class BatchHeld(TerminalError):
     """The batch stays unpublished; readers of `pub_*` keep the last good one."""
 
-    def __init__(self, job_id: str, batch_id: int, because: str) -> None:
+    def __init__(self, job_id: str, batch_id: int, because: str, *, runbook: str = "batch-held") -> None:
         super().__init__(
             f"{job_id}: batch {batch_id} is held: {because}. Not published: `pub_` readers keep the last good "
-            f"batch, the watermark stays. Look: `syncline status {job_id}` and docs/runbooks/batch-held.md. "
+            f"batch, the watermark stays. Look: `syncline status {job_id}` and docs/runbooks/{runbook}.md. "
             f"Once mended, run the job again: the next batch reads the same window."
         )
         self.job_id, self.batch_id, self.because = job_id, batch_id, because

@@ -70,7 +70,8 @@ class RunRequest:
         mode: None lets the job decide: incremental where the source has a cursor, full where it has none.
         tenants: Only these tenants; None is every tenant of the job.
         window: [from, to) of the cursor column, aware datetimes; needed by mode `window` and by backfills.
-        is_backfill: A backfill reads its window and never moves the watermark.
+        is_backfill: A backfill reads its window and leaves the watermark; a job that can only read everything reads
+            everything, and the watermark moves forward as after any full run.
     """
 
     run_key: str
@@ -179,13 +180,11 @@ class CutOff:
 
 
 @dataclass(frozen=True)
-class Watermark:
-    """Up to where a job is published: the cut-off of its last published batch."""
+class Lower:
+    """Where an incremental batch begins: the watermark as it stood when the batch was opened."""
 
-    batch_id: int
     snapshot: str
     cursor_floor: datetime | None
-    source_as_of: datetime
 
 
 @dataclass(frozen=True)
@@ -202,7 +201,7 @@ class Batch:
     tenants: tuple[str, ...] | None = None
     reason: str = ""
     window: tuple[datetime, datetime] | None = None
-    lower: Watermark | None = None
+    lower: Lower | None = None
     upper: CutOff | None = None
     manifest_hash: str = ""
     verdict: Verdict = Verdict.UNVERIFIED

@@ -122,6 +122,6 @@ def _hold_if_too_many_rejected(job: SyncJob, batch: Batch, book: ledger.Ledger, 
     because = (
         f"{total.rejected_rows} of {total.extracted_rows} rows were rejected ({ratio:.2%}); {limit:.2%} is allowed"
     )
-    book.held(batch, because, alerting.alert(job, batch.batch_id, "SYNC-005", because))
+    book.held(batch, because, alerting.alert(job, batch.batch_id, "rejected-rows", because))
     alerting.deliver_pending()
-    raise BatchHeld(job.id, batch.batch_id, because)
+    raise BatchHeld(job.id, batch.batch_id, because, runbook="rows-rejected")

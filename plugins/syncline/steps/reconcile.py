@@ -68,9 +68,11 @@ def _count(job: SyncJob, batch: Batch, book: ledger.Ledger) -> tuple[list[Tenant
         asked |= book.known_tenants(job.id)
     with target.writing(job, batch, step="reconcile") as there:
         scope = _scope(job, batch, asked, there.grants())
+        if not scope and job.tenant_column is not None:  # nothing there may be looked at: nothing will be proven
+            return _line_up(source_rows, {}, {})
         with closing(book.waiting_keys(job.id)) as waiting:
             settled, excused = there.settle_letters(scope, waiting)
-        target_rows = there.count_rows(scope) if scope or job.tenant_column is None else {}
+        target_rows = there.count_rows(scope)
     return _line_up(source_rows, excused, target_rows), settled
 
 
@@ -132,7 +134,8 @@ def _hold(
         because = f"{CONTROL} is unverified: {judgement.evidence.get('reason', 'the check did not run')}"
     book.held(batch, because, alerting.alert(job, batch.batch_id, CONTROL, because))
     alerting.deliver_pending()
-    raise BatchHeld(job.id, batch.batch_id, because)
+    runbook = "batch-held" if judgement.verdict is Verdict.MISMATCHED else "batch-unverified"
+    raise BatchHeld(job.id, batch.batch_id, because, runbook=runbook)
 
 
 def _tell(job: SyncJob, batch: Batch, checks: list[TenantCheck], verdict: Verdict) -> None:
