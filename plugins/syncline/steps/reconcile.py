@@ -69,7 +69,7 @@ def _count(job: SyncJob, batch: Batch, book: ledger.Ledger) -> tuple[list[Tenant
     with target.writing(job, batch, step="reconcile") as there:
         scope = _scope(job, batch, asked, there.grants())
         if not scope and job.tenant_column is not None:  # nothing there may be looked at: nothing will be proven
-            return _line_up(source_rows, {}, {})
+            return _line_up(source_rows, {}, {}), []
         with closing(book.waiting_keys(job.id)) as waiting:
             settled, excused = there.settle_letters(scope, waiting)
         target_rows = there.count_rows(scope)
