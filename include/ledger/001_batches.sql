@@ -99,6 +99,9 @@ create table if not exists ledger.attempt (
     error_type text,
     sqlstate text
 );
+-- The session that reports the attempt: while it lives, so does the attempt.
+alter table ledger.attempt add column if not exists backend_pid integer;
+alter table ledger.attempt add column if not exists backend_start timestamptz;
 create index if not exists attempt_by_batch on ledger.attempt (batch_id);
 
 create table if not exists ledger.result (

@@ -13,9 +13,10 @@ import time
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -26,12 +27,17 @@ from syncline.core.cron import next_runs
 from syncline.core.errors import EnvironmentFailure, SynclineError, TransientError
 from syncline.core.findings import Finding, nearest, printable
 from syncline.core.manifest import SyncJob, job_ids, load_job
-from syncline.core.values import Mode, RunRequest
+from syncline.core.values import BatchSummary, Mode, RunRequest, State
+
+if TYPE_CHECKING:
+    from syncline.steps.looking import PreviewRow
 
 app = typer.Typer(
     help=__doc__.splitlines()[0], no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
+WIDTH_MIN = 110  # a narrower terminal wraps the line; a table squeezed into it could not be read
 out = Console(soft_wrap=True)
+out.width = max(out.width, WIDTH_MIN)
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The manifest's file stem, e.g. mdm__payroll__worker")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other programs")]
 
@@ -77,12 +83,13 @@ def preview(
     """Show source row, target row and errors side by side, mapped by the source's own engine."""
     from syncline.steps import looking
 
-    rows = looking.preview(_job(job_id), limit=limit, unmask=unmask)
+    job = _job(job_id)
+    rows = looking.preview(job, limit=limit, unmask=unmask)
     if as_json:
         print(json.dumps([row.__dict__ for row in rows], ensure_ascii=False, indent=2))
         return
     for number, row in enumerate(rows, start=1):
-        out.print(_side_by_side(number, row))
+        out.print(_side_by_side(number, row, job))
 
 
 @app.command()
@@ -93,6 +100,7 @@ def run(
     window_from: Annotated[datetime | None, typer.Option(help="Mode window: begin, UTC")] = None,
     window_to: Annotated[datetime | None, typer.Option(help="Mode window: end, UTC, not included")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would change, write nothing")] = False,
+    take_over: Annotated[bool, typer.Option("--take-over", help="Abandon a batch that is under way")] = False,
     reason: Annotated[str, typer.Option(help="Why; kept in the ledger")] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -101,16 +109,20 @@ def run(
 
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("syncline").setLevel(logging.INFO)
+    window = _window(window_from, window_to)
+    if window is not None and mode not in (None, Mode.WINDOW):
+        raise typer.BadParameter(f"--window-from and --window-to belong to --mode window, not {mode}")
     request = RunRequest(
         run_key=f"shell__{datetime.now(UTC):%Y%m%dT%H%M%S}__{uuid.uuid4().hex[:8]}",
-        mode=mode,
+        mode=Mode.WINDOW if window is not None else mode,
         tenants=tuple(tenant) if tenant else None,
         dry_run=dry_run,
         reason=reason,
-        window=_window(window_from, window_to),
+        window=window,
+        take_over=take_over,
     )
-    summary = run_line(_job(job_id), request).as_dict()
-    print(json.dumps(summary, indent=None if as_json else 2))
+    summary = run_line(_job(job_id), request)
+    print(json.dumps(summary.as_dict()) if as_json else _sentence(summary))
 
 
 @app.command()
@@ -125,7 +137,7 @@ def status(
     if as_json:
         print(json.dumps(rows, default=_jsonable, indent=2))
         return
-    out.print(_status_table(rows))
+    out.print(_status_of_one(rows[0]) if job_id and rows else _status_table(rows))
 
 
 @app.command("install-ledger")
@@ -210,32 +222,55 @@ def _dag_plan(job: SyncJob) -> str:
     )
 
 
-def _side_by_side(number: int, row: Any) -> Table:
+def _sentence(summary: BatchSummary) -> str:
+    """What a batch did, for a person."""
+    counts = summary.counts
+    outcomes = ", ".join(
+        f"{getattr(counts, name):,} {name.removesuffix('_rows')}"
+        for name in ("inserted_rows", "updated_rows", "deleted_rows", "unchanged_rows", "superseded_rows")
+    )
+    would = "would be " if summary.state is State.DRY_RUN else ""
+    return (
+        f"{summary.job_id}: batch {summary.batch_id} ({summary.mode}) is {summary.state}, {summary.verdict}: "
+        f"{counts.extracted_rows:,} rows read, {counts.rejected_rows:,} rejected; {would}{outcomes}."
+    )
+
+
+def _side_by_side(number: int, row: PreviewRow, job: SyncJob) -> Table:
+    """One line per target field: what it read, what it became, what was wrong with it."""
     verdict = ", ".join(row.errors) if row.errors else "no errors"
     table = Table(title=f"row {number}: {verdict}", title_justify="left", title_style="red" if row.errors else "green")
-    for name in ("source column", "source value", "target column", "target value"):
-        table.add_column(name)
-    pairs = [*row.source.items()], [*row.target.items()]
-    for n in range(max(map(len, pairs))):
-        cells = [Text(printable(str(cell))) for side in pairs for cell in (side[n] if n < len(side) else ("", ""))]
-        table.add_row(*cells)
+    for name in ("source", "target column", "target value", "error"):
+        table.add_column(name, overflow="fold")
+    for name, field in job.mapping.fields.items():
+        read = ", ".join(f"{column} = {row.source[column]}" for column in field.reads)
+        wrong = ", ".join(said.partition(":")[2] for said in row.errors if said.partition(":")[0] == name)
+        table.add_row(*(Text(printable(cell)) for cell in (read, name, _cell(row.target[name]), wrong)))
     return table
 
 
 STATUS_COLUMNS = (
-    ("job", "job_id"), ("batch", "batch_id"), ("mode", "mode"), ("state", "state"), ("extracted", "extracted_rows"),
-    ("rejected", "rejected_rows"), ("inserted", "inserted_rows"), ("updated", "updated_rows"),
-    ("deleted", "deleted_rows"), ("unchanged", "unchanged_rows"), ("superseded", "superseded_rows"),
-    ("tenants", "tenants"), ("verdict", "verdict"), ("fresh as of", "fresh_as_of"), ("freshness", "freshness_state"),
+    ("job", "job_id"), ("batch", "batch_id"), ("state", "state"), ("verdict", "verdict"),
+    ("freshness", "freshness_state"), ("fresh as of", "fresh_as_of"), ("waiting", "open_dead_letters"),
 )  # fmt: skip
 
 
 def _status_table(rows: list[dict[str, Any]]) -> Table:
-    table = Table()
+    """All jobs in a line each; the counts of a batch stand in the page of one job."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for title, _ in STATUS_COLUMNS:
-        table.add_column(title)
+        table.add_column(title, no_wrap=True, overflow="fold")
     for row in rows:
         table.add_row(*(_cell(row[name]) for _, name in STATUS_COLUMNS))
+    return table
+
+
+def _status_of_one(row: dict[str, Any]) -> Table:
+    table = Table(box=SIMPLE_HEAD, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in row.items():
+        table.add_row(name.replace("_", " "), _cell(value))
     return table
 
 
@@ -253,7 +288,7 @@ def _window(begin: datetime | None, end: datetime | None) -> tuple[datetime, dat
     if begin is None and end is None:
         return None
     if begin is None or end is None or begin >= end:
-        raise typer.BadParameter("--window-from and --window-to go together, and from is before to")
+        raise typer.BadParameter("--window-from and --window-to go together, from before to")
     return begin.replace(tzinfo=UTC), end.replace(tzinfo=UTC)
 
 

@@ -345,3 +345,20 @@ def test_the_audit_trail_is_chained_and_append_only(lab: Lab) -> None:
     lab.ledger("alter table ledger.audit disable trigger user")
     lab.ledger("update ledger.audit set event = 'batch_held' where audit_id = 3")
     assert lab.ledger("select min(audit_id) as at from ledger.audit_broken") == [{"at": 3}]
+
+
+def test_a_shell_run_does_not_take_over_a_batch_that_is_under_way(lab: Lab) -> None:
+    lab.hub(person("p1"))
+    steps.extract_and_map(lab.job, steps.open_batch(lab.job, RunRequest(run_key="scheduled")))
+
+    refused = lab.shell("run", lab.job.id)
+    assert refused.returncode == 1
+    assert "batch 1 of run scheduled is under way (step extract_and_map)" in refused.stderr
+    assert lab.shell("run", lab.job.id, "--take-over").returncode == 0
+
+
+def test_a_tenant_that_nobody_knows_is_a_slip_of_the_pen(lab: Lab) -> None:
+    lab.hub(person("p1"))
+
+    with pytest.raises(TerminalError, match="neither the source has rows of nor the target grants: tX"):
+        lab.run(tenants=("t1", "tX"))

@@ -1047,9 +1047,9 @@ def test_every_row_can_be_copied_into_a_staging_table(hub: Engine, given_rows: l
     table = sql.Identifier(f"staged_{uuid.uuid4().hex}")
 
     session.execute(sql.SQL("create temp table {} ({})").format(table, compiled.staging_columns))
-    with session.cursor() as out:
-        with out.copy(sql.SQL("copy ({}) to stdout (format binary)").format(compiled.select)) as rows:
-            blocks = [bytes(block) for block in rows]
+    copy_out = sql.SQL("copy ({}) to stdout (format binary)").format(compiled.select)
+    with session.cursor() as out, out.copy(copy_out) as rows:
+        blocks = [bytes(block) for block in rows]
     with session.cursor() as into, into.copy(sql.SQL("copy {} from stdin (format binary)").format(table)) as rows:
         for block in blocks:
             rows.write(block)

@@ -44,8 +44,7 @@ def syncline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         monkeypatch.setenv("SYNCLINE_HOME", str(tmp_path))
         monkeypatch.setattr(sys, "argv", ["syncline", *map(str, arguments)])
         with pytest.raises(SystemExit) as left:
-            command.main()
-            sys.exit(0)
+            command.main()  # typer leaves by SystemExit, also when all is well
         said = capsys.readouterr()
         return Ended(int(left.value.code or 0), said.out, said.err)
 

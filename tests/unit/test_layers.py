@@ -66,7 +66,7 @@ def broken_rules(path: Path, source: str) -> list[str]:
             said.append(f"{path.name}:{line}: {layer} imports {name}; only orchestration knows Airflow")
         if layer == "core" and top != "syncline":
             said += [f"{path.name}:{line}: core is pure and imports {name}"] if not _is_pure(name) else []
-    return said + ([why for why in _clocks(path, tree)] if layer == "core" else [])
+    return said + (list(_clocks(path, tree)) if layer == "core" else [])
 
 
 def _is_pure(name: str) -> bool:

@@ -40,6 +40,7 @@ from syncline.core.values import (
 )
 
 CONNECTION = "ledger"
+BETWEEN_STEPS_S = 600  # a busy scheduler may take this long from one task to the next
 INSTALL_LOCK = 7_205_759  # any number; two installers must not interleave
 COUNTS = tuple(item.name for item in fields(Counts))
 
@@ -72,6 +73,8 @@ class Ledger:
             if earlier is not None and _may_go_on(job, earlier):
                 self._take(job.id, earlier["batch_id"])
                 return self.batch(earlier["batch_id"])
+            if not request.take_over:
+                self._refuse_if_under_way(job)
             if held is not None and held["batch_id"] is not None:
                 self._abandon(job.id, held["batch_id"])
             batch_id = self._insert_batch(job, request, mode, again=earlier["batch_id"] if earlier else None)
@@ -98,8 +101,9 @@ class Ledger:
                 self._take(job.id, batch_id)
             self._interrupt(batch_id)
             started = self._one(
-                "insert into ledger.attempt (batch_id, step, epoch)"
-                " select batch_id, %s, epoch from ledger.batch where batch_id = %s returning attempt_id",
+                "insert into ledger.attempt (batch_id, step, epoch, backend_pid, backend_start)"
+                " select batch_id, %s, epoch, pid, backend_start from ledger.batch, pg_stat_activity"
+                " where batch_id = %s and pid = pg_backend_pid() returning attempt_id",
                 step,
                 batch_id,
             )
@@ -328,6 +332,25 @@ class Ledger:
                 raise Fenced(batch.job_id, batch.batch_id, batch.epoch)
             yield
             self._audit(batch.job_id, batch.batch_id, f"batch_{event}", detail)
+
+    def _refuse_if_under_way(self, job: SyncJob) -> None:
+        """A batch is under way while the session of its attempt lives, or shortly after a step ended well."""
+        row = self._one(
+            "select batch.batch_id, batch.run_key, tried.step from ledger.job join ledger.batch using (batch_id)"
+            " join lateral (select * from ledger.attempt where attempt.batch_id = batch.batch_id"
+            "   order by attempt_id desc limit 1) as tried on true"
+            " where job.job_id = %s and batch.state in ('open', 'extracted', 'loaded', 'reconciled')"
+            " and (tried.outcome = 'done' and tried.ended_at > clock_timestamp() - make_interval(secs => %s)"
+            "   or tried.outcome = 'running' and exists (select from pg_stat_activity as session where"
+            "     session.pid = tried.backend_pid and session.backend_start = tried.backend_start))",
+            job.id,
+            BETWEEN_STEPS_S,
+        )
+        if row is not None:
+            raise TerminalError(
+                f"{job.id}: batch {row['batch_id']} of run {row['run_key']} is under way (step {row['step']}). Nothing "
+                f"was done. Wait for it (`syncline status {job.id}`), or say --take-over to abandon it."
+            )
 
     def _mode(self, job: SyncJob, request: RunRequest, earlier: dict[str, Any] | None) -> Mode:
         """What to read. A run that is run again reads what it read; a first batch owes everything and is called so."""
@@ -595,8 +618,9 @@ select job.job_id, job.criticality, job.source_system, job.target_system, job.sl
              and (unproven.state = 'held' or (unproven.state = 'abandoned' and unproven.loaded_at is not null))
        ) as is_proven
 from ledger.job
-left join lateral (select * from ledger.batch where batch.job_id = job.job_id order by batch_id desc limit 1) as batch
-    on true
+left join lateral (
+    select * from ledger.batch where batch.job_id = job.job_id and not is_dry_run order by batch_id desc limit 1
+) as batch on true
 left join ledger.watermark as mark on mark.job_id = job.job_id
 where %s::text is null or job.job_id = %s
 order by job.job_id

@@ -47,7 +47,8 @@ class Fenced(TerminalError):
     def __init__(self, job_id: str, batch_id: int, epoch: int) -> None:
         super().__init__(
             f"{job_id}: batch {batch_id} at epoch {epoch} was overtaken by a newer attempt of the same job. "
-            f"Nothing was written. No action is needed: follow the newer one with `syncline status {job_id}`."
+            f"Nothing was written. If the newer one read less (a dry run, some tenants, another window), run this one "
+            f"again; otherwise only follow it: `syncline status {job_id}`."
         )
         self.job_id, self.batch_id, self.epoch = job_id, batch_id, epoch
 

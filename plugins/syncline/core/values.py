@@ -70,6 +70,8 @@ class RunRequest:
         mode: None lets the job decide: incremental where the source has a cursor, full where it has none.
         tenants: Only these tenants; None is every tenant of the job.
         window: [from, to) of the cursor column, aware datetimes; needed by mode `window` and by backfills.
+        take_over: Whether a batch of another run that is under way may be abandoned. The scheduler may, because it lets
+            one run go at a time; a person at a shell has to say so.
         is_backfill: A backfill reads its window and leaves the watermark; a job that can only read everything reads
             everything, and the watermark moves forward as after any full run.
     """
@@ -81,6 +83,7 @@ class RunRequest:
     reason: str = ""
     window: tuple[datetime, datetime] | None = None
     is_backfill: bool = False
+    take_over: bool = True
 
 
 @dataclass(frozen=True)

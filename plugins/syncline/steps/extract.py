@@ -16,7 +16,7 @@ from syncline.adapters import ledger, source, target
 from syncline.adapters.failpoints import failpoint
 from syncline.adapters.source import Source
 from syncline.core.compile import CompiledMapping, compile_mapping
-from syncline.core.errors import BatchHeld, TransientError
+from syncline.core.errors import BatchHeld, TerminalError, TransientError
 from syncline.core.manifest import SyncJob
 from syncline.core.mapping import table_identifier
 from syncline.core.values import NO_TENANT, Balance, Batch, Counts, State
@@ -48,6 +48,7 @@ def extract_and_map(job: SyncJob, batch_id: int) -> int:
                 with closing(_blocks(here, compiled)) as blocks:
                     there.stage(compiled, blocks)
                 counted = here.count(batch.tenants)
+                _require_known_tenants(job, batch, {*counted.tenants} | there.grants())
                 vanished = here.vanished(book.waiting_rows(batch))
             failpoint("extract.staged")
             superseded = there.settle_staging()
@@ -103,6 +104,16 @@ def _balance(staged: Mapping[str, tuple[int, int]], superseded: Mapping[str, int
             superseded_rows=gone,
         )
     return Balance(tenants)
+
+
+def _require_known_tenants(job: SyncJob, batch: Batch, known: set[str]) -> None:
+    """A tenant that was asked for by name and that nobody knows is a slip of the pen, not an empty batch."""
+    unknown = sorted({*(batch.tenants or ())} - known)
+    if unknown:
+        raise TerminalError(
+            f"{job.id}: batch {batch.batch_id} was asked for tenants that neither the source has rows of nor the "
+            f"target grants: {', '.join(unknown)[:200]}. Nothing was loaded. Run the job again with the right ids."
+        )
 
 
 def _require_all_arrived(job: SyncJob, batch: Batch, sent_rows: int, arrived_rows: int) -> None:

@@ -31,5 +31,6 @@ def publish(job: SyncJob, batch_id: int) -> BatchSummary:
             there.drop_staging()
         summary = book.summary(batch_id)
     alerting.deliver_pending()
-    log.info("batch published job=%s batch=%d state=%s verdict=%s", job.id, batch_id, summary.state, summary.verdict)
+    ended = "batch published" if summary.state is State.PUBLISHED else "batch ended unpublished"
+    log.info("%s job=%s batch=%d state=%s verdict=%s", ended, job.id, batch_id, summary.state, summary.verdict)
     return summary

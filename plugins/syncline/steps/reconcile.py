@@ -126,9 +126,11 @@ def _hold(
     limit = job.manifest.reconcile.mismatch_ratio_max
     differing = sum(1 for check in checks if check.mismatch_ratio > limit)
     if judgement.verdict is Verdict.MISMATCHED:
+        total = sum(checks, TenantCheck(TOTAL, 0, 0, 0))
         because = (
-            f"{CONTROL} found up to {judgement.mismatch_ratio:.3%} of rows different in {differing} tenants; "
-            f"{limit:.3%} is allowed"
+            f"{CONTROL} found {total.difference_rows} of {total.source_rows} rows different in total "
+            f"({total.mismatch_ratio:.3%}; the worst tenant {judgement.mismatch_ratio:.3%}), {differing} tenants above "
+            f"the {limit:.3%} that is allowed"
         )
     else:
         because = f"{CONTROL} is unverified: {judgement.evidence.get('reason', 'the check did not run')}"
