@@ -8,6 +8,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.conftest import ROOT
@@ -19,7 +20,7 @@ DOCUMENTS = sorted(
 SHELL = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
 CODE_PATH = re.compile(r"`((?:plugins|include|tests|docs|dags|dbt_project|demo|benchmarks)/[^`\s<>*]+)`")
-# Run by other tests: the demo by tests/demo (which creates the pools too), benchmarks by test_benchmarks_smoke.py.
+# Needs a running Airflow: the demo (tests/demo) imports the same pools from the same function.
 ELSEWHERE = ("python -m syncline.orchestration.pools | airflow pools import /dev/stdin",)
 KINDS = ("make ", ".venv/bin/syncline", ".venv/bin/python benchmarks/")
 
@@ -56,6 +57,13 @@ def test_every_syncline_command_in_the_documents_works(command: str, demo_world:
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("runbook", sorted(ROOT.glob("docs/runbooks/*.md")), ids=lambda path: path.stem)
+def test_the_queries_of_a_runbook_run_as_the_ledgers_login(runbook: Path, demo_world: dict[str, str]) -> None:
+    for query in re.findall(r"^```sql\n(.*?)^```", runbook.read_text(), re.MULTILINE | re.DOTALL):
+        with psycopg.connect(demo_world["AIRFLOW_CONN_LEDGER"]) as ledger:
+            assert ledger.execute(query.encode()).description
 
 
 def test_every_shell_command_is_of_a_kind_that_is_run() -> None:
