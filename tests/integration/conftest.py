@@ -24,6 +24,7 @@ from psycopg.rows import dict_row
 
 from demo.world.provision import LOGIN_ROLES, provision
 from syncline import steps
+from syncline.adapters import connections
 from syncline.core.manifest import SyncJob, load_job
 from syncline.core.values import BatchSummary, RunRequest
 from tests.conftest import ROOT, Postgres
@@ -182,6 +183,7 @@ class Lab:
 def lab(pg: Postgres, world_uris: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     for name, uri in world_uris.items():
         monkeypatch.setenv(f"AIRFLOW_CONN_{name}", uri)
+    monkeypatch.setattr(connections, "_resolve", connections.from_environment)  # tests/dags install Airflow's
     monkeypatch.setenv("SYNCLINE_PAYLOAD_KEY", base64.urlsafe_b64encode(os.urandom(32)).decode())
     monkeypatch.setenv("SYNCLINE_HOME", str(tmp_path))
     monkeypatch.setenv("SYNCLINE_VAR", str(tmp_path / "var"))

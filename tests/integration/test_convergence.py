@@ -86,6 +86,11 @@ class Line(RuleBasedStateMachine):
         name, born, _ = self.hub[key]
         self._put(key, name, born, is_deleted=True)
 
+    @rule(person_id=st.sampled_from(["p1", "p2", "p3"]))
+    def lose_a_rejected_row_at_the_source(self, person_id: str) -> None:
+        self.hub.pop((REFUSED, person_id), None)
+        self.lab.sql("mdm", "delete from lab.person where tenant_id = %s and person_id = %s", REFUSED, person_id)
+
     @rule(key=KEYS)
     def lose_a_row_at_the_target(self, key: tuple[str, str]) -> None:
         self.lab.sql("payroll", "delete from lab.person where tenant_id = %s and person_no = %s", *key)

@@ -527,7 +527,7 @@ def test_F16_an_alert_that_no_sink_takes_waits_in_the_ledger_and_arrives_later(
         monkeypatch.setenv("SYNCLINE_ALERT_WEBHOOK", pager.url)
         lab.run()
 
-    assert [sent["control"] for sent in pager.received] == ["SYNC-005", "SYNC-007"]
+    assert [sent["control"] for sent in pager.received] == ["rejected-rows", "SYNC-007"]
     assert all(row["delivered_at"] for row in lab.ledger("select delivered_at from ledger.alert"))
     assert alerting.deliver_pending() == 0
 
@@ -669,12 +669,12 @@ def test_F55_rows_without_any_tenant_in_the_source_are_not_proof(lab: Lab) -> No
     assert (states(lab), lab.ledger("select * from ledger.watermark")) == (["held"], [])
 
 
-def test_F55_a_run_for_a_tenant_without_rows_is_unverified_also_while_letters_wait(lab: Lab) -> None:
+def test_F55_a_run_for_a_tenant_without_rows_is_not_green_also_while_letters_wait(lab: Lab) -> None:
     lab.hub(person("p1"), person("bad", born="never"))
     lab.run()
     lab.sql("payroll", "delete from syncline.job_tenant where tenant_id = 't2'")  # its policy would be asked for rows
 
-    with pytest.raises(BatchHeld, match="unverified"):
+    with pytest.raises(TerminalError, match="neither the source has rows of nor the target grants"):
         lab.run(tenants=("t2",))
 
 

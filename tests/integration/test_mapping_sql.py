@@ -548,6 +548,15 @@ def test_concat_takes_many_columns_of_any_type(engine: Engine) -> None:
     assert row.values["x"] == "".join(str(n % 10) for n in range(48)) + "2026-01-027"
 
 
+def test_concat_takes_two_columns_that_are_no_text(engine: Engine) -> None:
+    field = {"concat": {"columns": ["d", "i"], "separator": "/"}, "type": "text"}
+    given_rows = [{"d": "2026-01-02", "i": 7}, {"d": None, "i": 7}, {"d": "infinity", "i": None}, {"d": None, "i": None}]
+
+    rows = engine.rows({"d": "date", "i": "integer"}, {"x": field}, given_rows)
+
+    assert [row.values["x"] for row in rows] == ["2026-01-02/7", "7", "infinity", None]
+
+
 @pytest.mark.parametrize(
     ("kind", "default", "shown"),
     [("text", "none", "none"), ("text", "it's 50 % {x} \\", "it's 50 % {x} \\"), ("integer", 7, 7), ("boolean", False, False),

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from syncline import __main__ as command
+from syncline.core.manifest import load_job
 from syncline.steps.looking import PreviewRow
 from tests.conftest import ROOT
 from tests.unit.project_files import JOB, MANIFEST, MAPPING, line_of, write_project
@@ -215,7 +216,11 @@ def test_a_preview_obeys_no_sign_of_the_data(
     tmp_path: Path, syncline: Syncline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_project(tmp_path)
-    row = PreviewRow({"name": "[/red] \x1b[2J =1+1"}, {"full_name": "[bold]"}, ["full_name:required"])
+    job = load_job(tmp_path, JOB)
+    read, mapped = dict.fromkeys(job.mapping.source, "x"), dict.fromkeys(job.mapping.fields, "y")
+    row = PreviewRow(
+        read | {"given_name": "[/red] \x1b[2J =1+1"}, mapped | {"full_name": "[bold]"}, ["full_name:required"]
+    )
     monkeypatch.setattr("syncline.steps.looking.preview", lambda job, **_: [row])
 
     ended = syncline("preview", JOB)

@@ -115,7 +115,7 @@ def test_what_would_lose_misread_or_fail_is_refused_with_the_way_out(field: dict
         ({"from": "a", "type": "text", "steps": [{"round": {"scale": 2}}]}, "Field required"),
         ({"from": "a", "type": "text", "steps": [{"trim": 5}]}, "`trim` takes no value; write `trim`"),
         ({"from": "a", "type": "text", "steps": [{"round": 2}]}, "`round` takes no value; write `{round: {scale: ...}}`"),
-        ({"from": "a", "type": "text", "steps": [{"word": "trim"}]}, "valid"),
+        ({"from": "a", "type": "text", "steps": [{"word": "trim"}]}, "Input tag 'word'"),
         ({"from": "a", "type": "text", "steps": [{"word": "truncate", "length": 5}]}, "valid"),
         ({"from": "a", "type": "text", "steps": [{"trim": None, "upper": None}]}, "valid"),
         ({"from": "a", "type": "text", "steps": [7]}, "valid"),
@@ -246,6 +246,16 @@ def test_unknown_columns_have_the_line_of_the_word_that_names_them(tmp_path: Pat
     assert f"include/mappings/{JOB}.yaml:{at}:36: M20 'familyname' is not declared under `source`. " in said[1]
     assert said[1].endswith("Did you mean 'family_name'?")
     assert "M20 source column 'family_name' is read by no field" in said[0]
+
+
+@pytest.mark.parametrize("name", ["concat", "lookup", "steps", "round", "iban", "fields"])
+def test_a_field_may_be_called_like_a_key_of_ours_and_is_still_helped(tmp_path: Path, name: str) -> None:
+    field = f"  {name}: {{form: iban, type: text, steps: [{{truncate: {{lenght: 5}}}}], pii: financial}}\n"
+
+    said = [str(finding) for finding in findings_of(write_project(tmp_path, mapping=MAPPING + field))]
+
+    assert any("unknown key 'form'; one of: from, constant, " in line and "'from'?" in line for line in said), said
+    assert any("unknown key 'lenght'; one of: length. Did you mean 'length'?" in line for line in said), said
 
 
 def test_a_mapping_of_many_columns_compiles(tmp_path: Path) -> None:

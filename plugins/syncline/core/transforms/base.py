@@ -11,7 +11,7 @@ and later, and free of side effects. Parameters reach it as literals, never as p
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, get_origin
 
 from psycopg import sql
 from psycopg.sql import Composable
@@ -95,7 +95,7 @@ def normalise(item: Any, known: dict[str, type[Any]]) -> Any:
         return {"word": item}
     if not isinstance(item, dict):
         return item
-    if len(item) != 1 or "word" in item:  # `word` is how we note it, not how it is written
+    if len(item) != 1:  # `word` is how we note it, not how it is written
         return {key: given for key, given in item.items() if key != "word"}
     ((word, given),) = item.items()
     if given is None:
@@ -109,9 +109,9 @@ def normalise(item: Any, known: dict[str, type[Any]]) -> Any:
 
 
 def _means_shorthand(word: str, given: dict[str, Any], known: dict[str, type[Any]]) -> bool:
-    """Whether a mapping is itself the value of the shorthand parameter (none of its keys is a parameter)."""
+    """Whether a mapping is itself the value of a shorthand that takes one, and none of its keys is a parameter."""
     kind = known.get(word)
-    if kind is None or kind.shorthand is None:
+    if kind is None or kind.shorthand is None or get_origin(kind.model_fields[kind.shorthand].annotation) is not dict:
         return False
     return not set(given) & set(kind.model_fields)
 
