@@ -550,7 +550,12 @@ def test_concat_takes_many_columns_of_any_type(engine: Engine) -> None:
 
 def test_concat_takes_two_columns_that_are_no_text(engine: Engine) -> None:
     field = {"concat": {"columns": ["d", "i"], "separator": "/"}, "type": "text"}
-    given_rows = [{"d": "2026-01-02", "i": 7}, {"d": None, "i": 7}, {"d": "infinity", "i": None}, {"d": None, "i": None}]
+    given_rows = [
+        {"d": "2026-01-02", "i": 7},
+        {"d": None, "i": 7},
+        {"d": "infinity", "i": None},
+        {"d": None, "i": None},
+    ]
 
     rows = engine.rows({"d": "date", "i": "integer"}, {"x": field}, given_rows)
 
