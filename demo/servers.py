@@ -67,6 +67,9 @@ SETTINGS = {
     "log_timezone": "UTC",
 }
 
+# Order of bytes, as fast as C; but upper and lower know all letters.
+LOCALE = ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+
 
 class EmbeddedServer:
     """One PostgreSQL cluster in a folder, running while this object says so.
@@ -207,7 +210,7 @@ class EmbeddedServer:
                 [
                     self.bin_path / "initdb",
                     *("--pgdata", unfinished, "--username", SUPERUSER, "--pwfile", password_file.name),
-                    *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-instructions"),
+                    *("--auth=scram-sha-256", "--encoding=UTF8", *LOCALE, "--no-instructions"),
                 ],
                 account,
             )

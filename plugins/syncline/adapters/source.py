@@ -200,11 +200,6 @@ def filter_of(job: SyncJob) -> Composable | None:
     return sql.SQL(" and ").join(parts) if parts else None
 
 
-def scope_of(job: SyncJob) -> Composable:
-    """The same with its WHERE, or nothing."""
-    return _where(_scope(job, None))
-
-
 def tenant_name(said: str | None) -> str:
     """The tenant under which a row is counted. `*` is no name: reports would take it for the total."""
     return NO_TENANT if said is None or said == TOTAL else said

@@ -23,7 +23,8 @@ ROW = sql.Identifier("0row")  # no column is called like this; to_jsonb(r) would
 
 @dataclass(frozen=True)
 class PreviewRow:
-    """One row on both sides of its mapping; values as JSON shows them, personal ones masked unless asked for."""
+    """One row on both sides of its mapping; values as JSON shows them (decimals as text: a float would round them),
+    personal ones masked unless asked for."""
 
     source: dict[str, Any]
     target: dict[str, Any]
@@ -31,12 +32,12 @@ class PreviewRow:
 
 
 def preview(job: SyncJob, *, limit: int, unmask: bool = False) -> list[PreviewRow]:
-    """Map the first rows of the source, in the source's own engine, in a read-only transaction."""
+    """Map the first living rows of the source, in the source's own engine, in a read-only transaction."""
     if not 1 <= limit <= PREVIEW_ROWS_MAX:
         raise TerminalError(f"--limit is 1 to {PREVIEW_ROWS_MAX}")
     columns = sql.SQL(", ").join(sql.Identifier("s", name) for name in job.mapping.source)
-    read = sql.SQL("select to_jsonb({row})::text from (select {} from {} as s{} limit {}) as {row}").format(
-        columns, table_identifier(job.source.table), source.scope_of(job), sql.Literal(limit), row=ROW
+    read = sql.SQL("select to_jsonb({row})::text from (select {} from {} as s where {} limit {}) as {row}").format(
+        columns, table_identifier(job.source.table), _previewed(job), sql.Literal(limit), row=ROW
     )
     with (
         connections.connect(job.source.connection, purpose=f"{job.id} preview") as session,
@@ -73,16 +74,24 @@ def status(job_id: str | None = None) -> list[dict[str, Any]]:
     return rows
 
 
+def _previewed(job: SyncJob) -> sql.Composable:
+    """Which rows are shown: those of the job, without deleted ones, of which a batch maps the key alone."""
+    parts = [source.filter_of(job) or sql.SQL("true")]
+    if deleted := source.deleted_column(job):
+        parts.append(sql.SQL("{} is not true").format(sql.Identifier("s", deleted)))
+    return sql.SQL(" and ").join(parts)
+
+
 def _mapped(job: SyncJob, session: Any, given: str, *, unmask: bool) -> PreviewRow:
     relation = sample_relation(job.mapping, f"[{given}]")
     compiled = compile_mapping(job.mapping, relation, key=job.target.key)
     row = session.execute(
         sql.SQL("select to_jsonb({0})::text from ({1}) as {0}").format(ROW, compiled.select)
     ).fetchone()
-    mapped = json.loads(row[0])
+    mapped = json.loads(row[0], parse_float=str)
     errors = (mapped.pop(REJECT) or {}).get("errors", [])
     mapped.pop(DELETED)
-    read = json.loads(given)
+    read = json.loads(given, parse_float=str)
     return PreviewRow(read, mapped, errors) if unmask else _masked(job, PreviewRow(read, mapped, errors))
 
 
