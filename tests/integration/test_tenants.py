@@ -103,6 +103,16 @@ def test_a_row_of_a_tenant_out_of_scope_cannot_be_written(lab: Lab, loader: psyc
     assert lab.sql("payroll", EVERYONE) == before
 
 
+def test_the_owner_is_bound_too(lab: Lab) -> None:
+    """FORCE: no policy is made for the owner, so it sees nothing and writes nothing."""
+    two_tenants(lab)
+    with psycopg.connect(make_conninfo(lab.admin, dbname="payroll"), autocommit=True) as owner:
+        owner.execute("set role syncline_owner")
+        assert owner.execute("select * from lab.person").fetchall() == []
+        assert owner.execute("delete from lab.person").rowcount == 0
+        assert refused(owner, "insert into lab.person (tenant_id, person_no, name) values ('t1', 'x', 'x')") == NO_RIGHT
+
+
 def test_copy_past_the_policy_is_refused(lab: Lab, loader: psycopg.Connection) -> None:
     with (
         inside(loader, "t1"),
