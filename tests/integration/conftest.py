@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from syncline.adapters import connections
 from syncline.core.manifest import SyncJob, load_job
 from syncline.core.values import BatchSummary, RunRequest
 from tests.conftest import ROOT, Postgres
+from tests.integration.mapping_engine import SERVERS, Engine
 
 JOB = "mdm__payroll__person"
 MANIFEST: dict[str, Any] = {
@@ -114,6 +116,24 @@ alter table ledger.audit enable trigger user;
 def world_uris(pg: Postgres) -> dict[str, str]:
     """The demo world's databases, without rows."""
     return provision(pg.admin_conninfo, {role: uuid.uuid4().hex for role in LOGIN_ROLES})
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def engine(request: pytest.FixtureRequest, pg: Postgres) -> Iterator[Engine]:
+    """One database per test module and server."""
+    database = f"syncline_{request.module.__name__.rpartition('.')[2]}"
+    is_embedded = request.param == "embedded"
+    admin_conninfo = pg.admin_conninfo if is_embedded else os.environ["SYNCLINE_TEST_PG15"]
+    # A locale that knows Unicode's letters, as a database of names should have.
+    locale = "locale_provider builtin builtin_locale 'C.UTF-8'" if is_embedded else ""
+    with psycopg.connect(admin_conninfo, autocommit=True) as admin:
+        drop = sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(database))
+        admin.execute(drop)
+        admin.execute(sql.SQL("create database {} template template0 {}").format(
+            sql.Identifier(database), sql.SQL(locale)))  # fmt: skip
+        with psycopg.connect(make_conninfo(admin_conninfo, dbname=database), autocommit=True) as session:
+            yield Engine(session)
+        admin.execute(drop)
 
 
 class Lab:

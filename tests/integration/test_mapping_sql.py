@@ -7,104 +7,31 @@ the embedded server; where SYNCLINE_TEST_PG15 holds a superuser's URI of a Postg
 from __future__ import annotations
 
 import json
-import os
 import re
 import string
 import unicodedata
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_HALF_UP, Context, Decimal
-from typing import Any, NamedTuple
+from typing import Any
 from zoneinfo import ZoneInfo
 
-import psycopg
 import pycountry
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
-from syncline.core.compile import DELETED, REJECT, compile_mapping, sample_relation
+from syncline.core.compile import compile_mapping, sample_relation
 from syncline.core.mapping import Mapping
 from syncline.core.transforms import Check, Transform
 from syncline.core.transforms.checks import why_not_portable
 from syncline.core.transforms.text import LATIN
 from syncline.core.types import FAMILIES, PgType
-from tests.conftest import Postgres
+from tests.integration.mapping_engine import Engine
 
 MANY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 EXACT = Context(prec=3000)
-DATABASE = "syncline_test_mapping"
-SERVERS = ["embedded", pytest.param("pg15", marks=pytest.mark.skipif(
-    not os.environ.get("SYNCLINE_TEST_PG15"), reason="SYNCLINE_TEST_PG15 holds no URI of a PostgreSQL 15"))]  # fmt: skip
-
-
-class Row(NamedTuple):
-    """One mapped row: its target columns, `column:code` of what was refused, and what it was made of."""
-
-    values: dict[str, Any]
-    errors: list[str]
-    payload: dict[str, Any] | None
-    is_deleted: bool
-
-
-class Engine:
-    """Runs mappings over sample rows on one server."""
-
-    def __init__(self, session: psycopg.Connection) -> None:
-        self.session = session
-        session.execute("set timezone = 'UTC'")  # as adapters.connections does
-
-    def rows(
-        self, source: dict[str, str], fields: dict[str, Any], given: list[dict[str, Any]], **how: Any
-    ) -> list[Row]:
-        """Map rows; a number `0no` keeps their order."""
-        mapping = Mapping.model_validate({
-            "version": "1.0.0", "source": {**source, "row_no": "integer"},
-            "fields": {**fields, "row_no": {"from": "row_no", "type": "integer"}},
-        })  # fmt: skip
-        assert mapping.faults() == [], "the test's own mapping has mistakes"
-        numbered = [{**row, "row_no": n} for n, row in enumerate(given)]
-        compiled = compile_mapping(mapping, sample_relation(mapping, json.dumps(numbered)), **how)
-        told = self.session.execute(
-            sql.SQL('select to_jsonb("0row")::text from ({}) as "0row"').format(compiled.select)
-        )
-        mapped = [_row(json.loads(row[0], parse_float=Decimal, parse_int=Decimal)) for row in told]
-        assert len(mapped) == len(given), "rows are conserved"
-        return sorted(mapped, key=lambda row: row.values["row_no"])
-
-    def values(self, kind: str, field: dict[str, Any], given: list[Any], **how: Any) -> list[tuple[Any, list[str]]]:
-        """Map a single column: value and codes per row."""
-        rows = self.rows({"a": kind}, {"x": {"from": "a", **field}}, [{"a": value} for value in given], **how)
-        return [(row.values["x"], [error.removeprefix("x:") for error in row.errors]) for row in rows]
-
-    def knows_letters_beyond_ascii(self) -> bool:
-        row = self.session.execute("select upper('é') = 'É'").fetchone()
-        return bool(row and row[0])
-
-
-def _row(mapped: dict[str, Any]) -> Row:
-    reject = mapped.pop(REJECT)
-    is_deleted = mapped.pop(DELETED)
-    return Row(mapped, reject["errors"] if reject else [], reject["payload"] if reject else None, is_deleted)
-
-
-@pytest.fixture(scope="module", params=SERVERS)
-def engine(request: pytest.FixtureRequest, pg: Postgres) -> Iterator[Engine]:
-    is_embedded = request.param == "embedded"
-    admin_conninfo = pg.admin_conninfo if is_embedded else os.environ["SYNCLINE_TEST_PG15"]
-    # A locale that knows Unicode's letters, as a database of names should have.
-    locale = "locale_provider builtin builtin_locale 'C.UTF-8'" if is_embedded else ""
-    with psycopg.connect(admin_conninfo, autocommit=True) as admin:
-        drop = sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(DATABASE))
-        admin.execute(drop)
-        admin.execute(sql.SQL("create database {} template template0 {}").format(
-            sql.Identifier(DATABASE), sql.SQL(locale)))  # fmt: skip
-        with psycopg.connect(make_conninfo(admin_conninfo, dbname=DATABASE), autocommit=True) as session:
-            yield Engine(session)
-        admin.execute(drop)
 
 
 def number(text: Any) -> Decimal | None:
@@ -965,7 +892,7 @@ def test_partial_steps_upon_each_other_run(engine: Engine) -> None:
     assert mapped == [(Decimal("0.5"), []), (None, ["round"]), (None, [])]
 
 
-# -- a bad value never fails a batch --------------------------------------------------------------------------
+# -- many words in one statement; each word by itself: test_every_word.py --------------------------------------------------------------------------
 
 EVERYTHING: dict[str, dict[str, Any]] = {
     "trimmed": {"from": "a", "type": "text", "steps": ["trim", "upper", "lower", {"remove": " -"}, {"truncate": 5}]},
@@ -1025,15 +952,6 @@ EXTREMES: dict[str, st.SearchStrategy[Any]] = {
     "j": st.recursive(st.none() | st.booleans() | TEXT | st.integers(), lambda x: st.lists(x, max_size=3), max_leaves=5),
     "f": st.sampled_from([None, True, False]),
 }  # fmt: skip
-
-
-def test_the_mapping_of_everything_uses_every_word_and_every_type() -> None:
-    mapping = Mapping.model_validate({"version": "1.0.0", "source": COLUMNS, "fields": EVERYTHING})
-
-    assert {step.word for field in mapping.fields.values() for step in field.steps} == set(Transform.known)
-    assert {check.word for field in mapping.fields.values() for check in field.checks} == set(Check.known)
-    used = {kind.name for kind in mapping.source.values()} | {field.type.name for field in mapping.fields.values()}
-    assert used == set(FAMILIES)
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])

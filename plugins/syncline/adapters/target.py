@@ -29,7 +29,7 @@ from syncline.core.compile import DELETED, REJECT, TRAILER, CompiledMapping
 from syncline.core.errors import EnvironmentFailure, Fenced, SchemaDrift, TenantRefused, TransientError
 from syncline.core.findings import nearest
 from syncline.core.manifest import SyncJob
-from syncline.core.mapping import table_identifier
+from syncline.core.models import table_identifier
 from syncline.core.values import NO_TENANT, Balance, Batch, Counts
 
 FENCED, TENANT_REFUSED = "SY001", "SY002"  # include/target/001_corridor.sql

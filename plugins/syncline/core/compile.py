@@ -21,15 +21,18 @@ from dataclasses import dataclass, field
 from psycopg import sql
 from psycopg.sql import Composable
 
-from syncline.core.mapping import FieldMap, Lookup, Mapping, source_value, table_identifier
-from syncline.core.transforms import template
-from syncline.core.types import TEXT, PgType
+from syncline.core.conversions import convert
+from syncline.core.field_values import TAKEN, Lookup
+from syncline.core.mapping import FieldMap, Mapping
+from syncline.core.models import table_identifier
+from syncline.core.transforms import Row, template
+from syncline.core.transforms.literals import untyped
+from syncline.core.types import PgType
 
 DELETED, REJECT = "_deleted", "_reject"
 TRAILER: dict[str, str] = {DELETED: "boolean", REJECT: "jsonb"}
 FALSE = sql.SQL("false")
 FLAG = "0deleted"  # the source's flag, inside the statement
-WITHOUT_MIN = {"boolean", "uuid", "jsonb"}  # types that PostgreSQL has no min() for
 
 
 @dataclass(frozen=True)
@@ -120,10 +123,21 @@ class _Plan:
         self.mapping, self.deleted, self.key = mapping, deleted, key
         self.computed: list[list[Composable]] = [[]]
         self.lookups: list[Composable] = []
+        types = mapping.types
+        # The row as the innermost query reads it, and as the queries around it name it.
+        self.read = Row({name: _as_read(name, kind, types[name]) for name, kind in mapping.source.items()}, types)
+        self.named = Row({name: _of("m", name) for name in mapping.source}, types)
         self.fields = [self._field(name, item) for name, item in mapping.fields.items()]
+        finished = Row(
+            {item.name: item.value for item in self.fields}, {name: item.type for name, item in mapping.fields.items()}
+        )
+        for item in self.fields:
+            self._judge(item, mapping.fields[item.name], finished)
 
     def source_columns(self) -> list[Composable]:
-        columns: list[Composable] = [_of("s", name) for name in self.mapping.source]
+        columns: list[Composable] = [
+            template("{v} as {n}", v=value, n=_id(name)) for name, value in self.read.values.items()
+        ]
         if self.deleted is not None:
             columns.append(template("coalesce({c}, false) as {name}", c=_of("s", self.deleted), name=_id(FLAG)))
         return columns
@@ -168,39 +182,40 @@ class _Plan:
     def _field(self, name: str, spec: FieldMap) -> _Field:
         """Walk the steps. `here` is the value as query `level` sees it, `item.value` as the outermost one does."""
         level = 0
-        lookup = f"0lookup{len(self.lookups)}"
-        here = source_value(spec, self._as_read(spec), _of(lookup, "taken"))
-        kind = spec.start_type(dict(self.mapping.source))
-        item = _Field(name, _of("m", spec.from_) if spec.from_ is not None else here)
+        read, named = self.read, self.named
         if spec.lookup is not None:
-            self._look_up(item, spec.lookup, lookup)
+            read = Row({TAKEN: self._look_up(spec.lookup)}, {})
+        kind = spec.begins.gives(self.mapping.types, spec.type)
+        here = spec.begins.sql(read, kind)
+        item = _Field(name, spec.begins.sql(named, kind) if spec.from_ is not None else here)
+        if spec.lookup is not None:
+            self._judge_lookup(item, spec.lookup)
+        elif spec.from_ is None:
+            item.faults += spec.begins.faults(named)
         if spec.from_ is None and spec.constant is None:
             item.value = self._compute(level, name, here)
         for step in spec.steps:
-            before, here = item.value, step.sql(here, kind)
+            before = item.value
+            here = step.sql_in(here, kind, read if level == 0 else named)
             if step.is_partial:
                 here = item.value = self._compute(level, name, here)
                 level += 1
                 item.faults.append((step.word, template("({v} is null and not {b} is null)", v=here, b=before)))
             else:
-                item.value = step.sql(before, kind)
+                item.value = step.sql_in(before, kind, named)
             kind = step.gives(kind)
         if spec.checks and spec.steps and not spec.steps[-1].is_partial:
             item.value = self._compute(level, name, here)  # the checks ask for it again
-        if kind.family != spec.type.family:
-            item.value, kind = template("({v})::{t}", v=item.value, t=spec.type.sql), spec.type
-        item.faults += [(check.word, check.fails(item.value, kind)) for check in spec.checks]
-        self._fit(item, kind, spec.type)
+        converted = convert(item.value, kind, spec.type)
+        if converted.fault is not None:
+            item.faults.append((converted.code, converted.fault))
+        is_plain = kind == spec.type or kind.becomes(spec.type) == "lossless" and kind.family == spec.type.family
+        item.value = converted.value if is_plain else template("({v})::{t}", v=converted.value, t=spec.type.sql)
         return item
 
-    def _as_read(self, spec: FieldMap) -> dict[str, Composable]:
-        """Each source column as a field starts from it: what is joined is text first."""
-        declared = self.mapping.source
-        to_text = spec.concat is not None
-        return {
-            name: template("{c}::text", c=_of("s", name)) if to_text and kind != TEXT else _of("s", name)
-            for name, kind in declared.items()
-        }
+    def _judge(self, item: _Field, spec: FieldMap, finished: Row) -> None:
+        """The checks: they see the finished value, and may compare it with other fields."""
+        item.faults += [(check.word, check.fails_in(item.value, spec.type, finished)) for check in spec.checks]
 
     def _compute(self, level: int, name: str, here: Composable) -> Composable:
         """Have query `level` compute a value once; returns how the queries around it name it."""
@@ -210,25 +225,40 @@ class _Plan:
         self.computed[level].append(template("{v} as {n}", v=here, n=_id(column)))
         return _of("m", column)
 
-    def _fit(self, item: _Field, kind: PgType, target: PgType) -> None:
-        """A number that is too large for its column is NULL and an `overflow` error."""
-        if kind.becomes(target) != "guarded":
-            return
-        low, high = target.bounds
-        inside = "{v} > {low} and {v} < {high}" if target.name == "numeric" else "{v} between {low} and {high}"
-        overflow = template("not (" + inside + ")", v=item.value, low=sql.Literal(low), high=sql.Literal(high))
-        item.faults.append(("overflow", overflow))
-        item.value = template("case when not ({o}) then {v} end", o=overflow, v=item.value)
-
-    def _look_up(self, item: _Field, lookup: Lookup, alias: str) -> None:
+    def _look_up(self, lookup: Lookup) -> Composable:
+        """Join the other table; returns the SQL of what is taken from it."""
+        alias = f"0lookup{len(self.lookups)}"
         self.lookups.append(_lookup_join(lookup, alias))
+        taken = _of(alias, "taken")
+        if lookup.on_several == "null":
+            taken = template("case when {m} = 1 then {t} end", m=_of(alias, "matches"), t=taken)
+        if lookup.default is not None:
+            taken = template(
+                "case when {m} is null then {d} else {t} end",
+                m=_of(alias, "matches"), d=untyped(lookup.default), t=taken,
+            )  # fmt: skip
+        return taken
+
+    def _judge_lookup(self, item: _Field, lookup: Lookup) -> None:
+        if lookup.on_several != "reject" and lookup.on_missing != "reject":
+            return
+        alias = f"0lookup{len(self.lookups) - 1}"
         count = self._compute(0, f"{item.name} matches", _of(alias, "matches"))
-        item.faults.append(("lookup_ambiguous", template("{c} > 1", c=count)))
+        if lookup.on_several == "reject":
+            item.faults.append(("lookup_ambiguous", template("{c} > 1", c=count)))
         if lookup.on_missing == "reject":
             asked = sql.SQL(" and ").join(
                 template("{c} is not null", c=_of("m", column)) for column in lookup.match.values()
             )
             item.faults.append(("lookup", template("({c} is null and {asked})", c=count, asked=asked)))
+
+
+def _as_read(name: str, declared: PgType, kind: PgType) -> Composable:
+    """A source column as steps meet it: enumerations, domains and padded text by the type that the mapping declares."""
+    column = _of("s", name)
+    if declared == kind and declared.family not in ("text", "array"):
+        return column
+    return template("({c})::{t}", c=column, t=kind.sql)
 
 
 def _lookup_join(lookup: Lookup, alias: str) -> Composable:
@@ -237,12 +267,14 @@ def _lookup_join(lookup: Lookup, alias: str) -> Composable:
     on = sql.SQL(" and ").join(
         template("{l} = {s}", l=_of(alias, theirs), s=_of("s", ours)) for theirs, ours in lookup.match.items()
     )
-    one = "(array_agg({take}))[1]" if lookup.take_type.name in WITHOUT_MIN else "min({take})"
+    order = template(" order by {c} desc nulls last", c=_id(lookup.newest_by)) if lookup.newest_by else sql.SQL("")
+    is_ordered = lookup.newest_by is None and lookup.take_type.family in ("text", "number", "date", "timestamptz")
+    one = "min({take})" if is_ordered else "(array_agg({take}{order}))[1]"
     return template(
         "\n    left join (select {keys}, {one} as taken, count(*) as matches from {table} group by {keys})"
         " as {alias} on {on}",
         keys=keys,
-        one=template(one, take=_id(lookup.take)),
+        one=template(one, take=template("({t})::{k}", t=_id(lookup.take), k=lookup.take_type.as_read.sql), order=order),
         table=table_identifier(lookup.table),
         alias=_id(alias),
         on=on,

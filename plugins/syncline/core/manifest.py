@@ -24,10 +24,12 @@ from syncline import __version__
 from syncline.core import cron, strict_yaml
 from syncline.core.errors import ManifestInvalid
 from syncline.core.findings import Finding, nearest, report
-from syncline.core.mapping import NAME, Fault, Mapping, Name, Table, Version
+from syncline.core.mapping import Fault, Mapping
+from syncline.core.models import NAME, Frozen, Name, Table, Version
 from syncline.core.pydantic_places import tell
 from syncline.core.strict_yaml import Document
-from syncline.core.transforms import Frozen, NotApplicable, Scalar
+from syncline.core.reference_files import ProjectReferences
+from syncline.core.transforms import NotApplicable, Scalar
 from syncline.core.transforms.literals import check_literal
 from syncline.core.values import Mode
 
@@ -405,16 +407,18 @@ def examine_job(root: Path, job_id: str) -> tuple[SyncJob | None, list[Finding]]
     if manifest is None:
         return None, document.findings
     _add(document, manifest.faults())
-    mapping, mapping_findings, mapping_data = examine_mapping(root, manifest.mapping, document)
+    references = ProjectReferences(root)
+    mapping, mapping_findings, mapping_data = examine_mapping(root, manifest.mapping, document, references)
     if mapping is None:
         return None, [*document.findings, *mapping_findings]
-    job = SyncJob(job_id, manifest, mapping, _hash(__version__, document.data, mapping_data))
+    said = (document.data, mapping_data, references.used) if references.used else (document.data, mapping_data)
+    job = SyncJob(job_id, manifest, mapping, _hash(__version__, *said))
     _add(document, job.faults())
     return job, [*document.findings, *mapping_findings]
 
 
 def examine_mapping(
-    root: Path, name: str, manifest: Document | None = None
+    root: Path, name: str, manifest: Document | None = None, references: ProjectReferences | None = None
 ) -> tuple[Mapping | None, list[Finding], Any]:
     """Read one mapping document; a missing file is told at the manifest's `mapping` key."""
     folder = root / "include" / "mappings"
@@ -426,24 +430,24 @@ def examine_mapping(
             manifest.mistake(("mapping",), "M17", f"mapping {_shown(path, root)} {why}", "", near)
         return None, [], None
     document = strict_yaml.read(path, _shown(path, root))
-    mapping = _model(document, Mapping)
+    mapping = _model(document, Mapping, references or ProjectReferences(root))
     if mapping is not None:
         _add(document, mapping.faults())
     return mapping, document.findings, document.data
 
 
-def _model(document: Document, kind: type[Model]) -> Model | None:
+def _model(document: Document, kind: type[Model], references: ProjectReferences | None = None) -> Model | None:
     if document.data is None:
         return None
     try:
-        return kind.model_validate(document.data)
+        return kind.model_validate(document.data, context=references)
     except ValidationError as error:
         tell(error, document, kind)
         return None
 
 
 def _add(document: Document, faults: list[Fault]) -> None:
-    for where, code, found, hint in faults:
+    for where, code, found, hint, *offset in faults:
         is_sentence = " " in hint
         document.mistake(where, code, found, hint if is_sentence else "", "" if is_sentence else hint)
 

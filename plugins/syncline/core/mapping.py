@@ -7,132 +7,135 @@ compile.py; which tables it connects is the manifest's matter.
 
 from __future__ import annotations
 
-import re
 from functools import cached_property
 from typing import Annotated, Literal, Self, get_args
 
-from psycopg import sql
-from psycopg.sql import Composable
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, StrictStr, model_validator
 from pydantic_core import PydanticCustomError
 
+from syncline.core.expressions import ExpressionRefused
+from syncline.core.field_values import (
+    ARGUMENTS_MAX,
+    ArrayOf,
+    Beginning,
+    Branch,
+    Case,
+    Coalesce,
+    Column,
+    Columns,
+    Computed,
+    Concat,
+    Constant,
+    JsonObject,
+    Lookup,
+    Places,
+    SurrogateKey,
+    Types,
+    When,
+)
 from syncline.core.findings import nearest
+from syncline.core.models import Frozen, Name, Version
 from syncline.core.sensitive import looks_personal
-from syncline.core.transforms import AnyCheck, Frozen, NotApplicable, Scalar, Step, template
-from syncline.core.transforms.literals import check_literal, untyped
-from syncline.core.types import TEXT, PgType, TypeName
+from syncline.core.transforms import AnyCheck, NotApplicable, Scalar, Step
+from syncline.core.types import PgType, TypeName
 
-NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")  # what PostgreSQL keeps without quoting; ASCII: no homoglyphs
+ElementColumns = Annotated[tuple[Name, ...], Field(min_length=1, max_length=ARGUMENTS_MAX)]
+ObjectKeys = Annotated[dict[StrictStr, Name], Field(min_length=1, max_length=ARGUMENTS_MAX)]
 # Target columns that PostgreSQL or the compiled statement has already.
 RESERVED = frozenset({"tableoid", "ctid", "xmin", "cmin", "xmax", "cmax", "_deleted", "_reject"})
-VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
-
-
-def _name(value: str) -> str:
-    if not NAME.fullmatch(value):
-        raise PydanticCustomError("M13", "'{value}' is not a name; a-z, 0-9 and _, at most 63", {"value": value[:80]})
-    return value
-
-
-def _table(value: str) -> str:
-    if value.count(".") != 1 or not all(NAME.fullmatch(part) for part in value.split(".")):
-        raise PydanticCustomError(
-            "M13", "'{value}' is not a table; write schema.table in a-z, 0-9 and _", {"value": value[:140]}
-        )
-    return value
-
-
-def _version(value: str) -> str:
-    if not VERSION.fullmatch(value):
-        raise PydanticCustomError("M02", "'{value}' is not a version; write 1.2.0", {"value": value[:40]})
-    return value
-
-
-Name = Annotated[str, AfterValidator(_name)]
-Table = Annotated[str, AfterValidator(_table)]
-Version = Annotated[str, AfterValidator(_version)]
-
-
-def table_identifier(table: str) -> sql.Identifier:
-    """`schema.table` as a quoted identifier."""
-    return sql.Identifier(*table.split("."))
-
-
 PiiClass = Literal["none", "name", "contact", "financial", "government_id", "birth"]
 PII: tuple[str, ...] = get_args(PiiClass)
 
 
-class Concat(Frozen):
-    """Columns joined by a separator; NULL ones are left out, all NULL gives NULL."""
-
-    columns: tuple[Name, ...] = Field(min_length=2, max_length=50)  # PostgreSQL calls with 100 arguments at most
-    separator: str = " "
-
-
-class Lookup(Frozen):
-    """A value of another table of the source: `take` from the one row whose columns equal ours.
-
-    match: column of the looked-up table -> column of this row.
-    on_missing: `reject` makes no match an error of the row; `null` accepts it.
-    Several matches are always an error of the row.
-    """
-
-    table: Table
-    match: dict[Name, Name] = Field(min_length=1)
-    take: Name
-    take_type: TypeName = TEXT
-    on_missing: Literal["reject", "null"] = "reject"
+BEGINNINGS = (
+    "from_", "constant", "concat", "coalesce", "lookup", "when", "expression", "json_object", "array", "surrogate_key",
+)  # fmt: skip
 
 
 class FieldMap(Frozen):
-    """One target field: a value, then steps in order, then checks.
+    """One target field: what it starts from, then steps in order, then checks.
 
-    severity: critical (financial, personal: wages or filings follow it), medium (operational), low (descriptive).
-    pii: class of personal data; what has one is never shown in previews or reports.
+    It starts from exactly one of from, constant, concat, coalesce, lookup, when, expression, json_object, array and
+    surrogate_key. `lossy` says why it is right that the conversion to `type` loses something.
     """
 
-    from_: Name | None = Field(None, alias="from")
-    constant: Scalar | None = None
-    concat: Concat | None = None
-    lookup: Lookup | None = None
-    type: TypeName
-    steps: tuple[Step, ...] = Field((), max_length=20)  # what needs more is a program, not a mapping
-    checks: tuple[AnyCheck, ...] = Field((), max_length=20)
-    severity: Literal["critical", "medium", "low"] = "medium"
-    pii: PiiClass = "none"
-    description: str = ""
+    from_: Name | None = Field(None, alias="from", description="A source column, as it is", examples=["given_name"])
+    constant: Scalar | None = Field(None, description="The same value in every row", examples=["mdm"])
+    concat: Concat | None = Field(None, description="Columns joined by a separator; NULL ones are left out")
+    coalesce: Columns | None = Field(None, description="The first of these columns that is not NULL")
+    lookup: Lookup | None = Field(None, description="A value of another table of the source")
+    when: Annotated[tuple[Case, ...], Field(min_length=1, max_length=50)] | None = Field(
+        None,
+        description="The branch of the first case that holds; without `otherwise` a row that meets none is rejected",
+    )
+    otherwise: Branch | None = Field(None, description="What `when` gives where no case holds; null gives NULL")
+    expression: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="A restricted SQL expression over the columns of this row (docs/expressions.md)"
+    )
+    json_object: ObjectKeys | None = Field(None, description="A jsonb object: key -> the column that fills it")
+    array: ElementColumns | None = Field(None, description="An array of these columns")
+    surrogate_key: SurrogateKey | None = Field(None, description="A uuid that follows from the values of columns")
+    type: TypeName = Field(
+        description="Type of the target column", examples=["text", "varchar(40)", "numeric(12,2)", "date"]
+    )
+    steps: tuple[Step, ...] = Field(
+        (), max_length=20, description="What is done to the value, in order (docs/transforms.md)"
+    )  # what needs more is a program, not a mapping
+    checks: tuple[AnyCheck, ...] = Field(
+        (), max_length=20, description="What must hold of the finished value; else its row is rejected"
+    )
+    lossy: str | None = Field(
+        None, min_length=10, description="Why it is right that the conversion to `type` loses something"
+    )
+    severity: Literal["critical", "medium", "low"] = Field(
+        "medium", description="critical: financial, personal; medium: operational; low: descriptive"
+    )
+    pii: PiiClass = Field(
+        "none", description="Class of personal data; what has one is never shown in previews or reports"
+    )
+    description: str = Field("", description="For the people who read this document")
 
     @model_validator(mode="after")
-    def _one_value(self) -> Self:
-        given = [w for w in ("from_", "constant", "concat", "lookup") if getattr(self, w) is not None]
+    def _one_beginning(self) -> Self:
+        given = [word for word in BEGINNINGS if getattr(self, word) is not None]
         if len(given) != 1:
             raise PydanticCustomError(
-                "M20", "a field has exactly one of from, constant, concat, lookup; found {found}",
-                {"found": " and ".join(word.rstrip("_") for word in given) or "none"},
+                "M20", "a field has exactly one of {words}; found {found}",
+                {"words": ", ".join(word.rstrip("_") for word in BEGINNINGS),
+                 "found": " and ".join(word.rstrip("_") for word in given) or "none"},
             )  # fmt: skip
+        if "otherwise" in self.model_fields_set and self.when is None:
+            raise PydanticCustomError("M02", "`otherwise` belongs to `when`", {})
         return self
 
-    @property
-    def reads(self) -> dict[str, tuple[str | int, ...]]:
+    @cached_property
+    def begins(self) -> Beginning:
+        """What the field starts from."""
+        match self:
+            case FieldMap(from_=str(name)):
+                return Column(name)
+            case FieldMap(coalesce=tuple(columns)):
+                return Coalesce(columns=columns)
+            case FieldMap(when=tuple(cases)):
+                return When(cases=cases, otherwise=self.otherwise, may_be_none="otherwise" in self.model_fields_set)
+            case FieldMap(expression=str(text)):
+                return Computed(text)
+            case FieldMap(json_object=dict(keys)):
+                return JsonObject(keys=keys)
+            case FieldMap(array=tuple(columns)):
+                return ArrayOf(columns=columns)
+        if self.constant is not None:
+            return Constant(self.constant)
+        return self.concat or self.lookup or self.surrogate_key  # type: ignore[return-value]  # one is there
+
+    def reads(self, types: Types) -> Places:
         """Source columns that the field reads, each with its place inside the field."""
-        if self.from_ is not None:
-            return {self.from_: ("from",)}
-        if self.concat is not None:
-            return {column: ("concat", "columns", n) for n, column in enumerate(self.concat.columns)}
-        if self.lookup is not None:
-            return {column: ("lookup", "match", key) for key, column in self.lookup.match.items()}
-        return {}
-
-    def start_type(self, source: dict[str, PgType]) -> PgType:
-        """The type that the first step gets."""
-        if self.from_ is not None:
-            return source[self.from_]
-        if self.lookup is not None:
-            return self.lookup.take_type
-        return TEXT if self.concat is not None else self.type
+        of_steps = {column: ("steps", n) for n, step in enumerate(self.steps) for column in step.reads}
+        return {**of_steps, **self.begins.places(types)}
 
 
-Fault = tuple[tuple[str | int, ...], str, str, str]  # place, code, found, allowed or nearest
+# place, code, found, allowed or nearest; where it is inside one text, also its offset there
+Fault = tuple[tuple[str | int, ...], str, str, str] | tuple[tuple[str | int, ...], str, str, str, int]
 
 
 class Mapping(Frozen):
@@ -148,66 +151,110 @@ class Mapping(Frozen):
         """Target field -> lookup."""
         return {name: field.lookup for name, field in self.fields.items() if field.lookup is not None}
 
+    @cached_property
+    def types(self) -> dict[str, PgType]:
+        """Source column -> the type that steps meet."""
+        return {name: kind.as_read for name, kind in self.source.items()}
+
+    def reads(self, field: str) -> Places:
+        """Source columns that a field reads."""
+        return self.fields[field].reads(self.types)
+
+    @cached_property
+    def keys(self) -> frozenset[str]:
+        """Names of the secret keys that its words need."""
+        words = (word for field in self.fields.values() for word in (*field.steps, *field.checks))
+        return frozenset(key for word in words for key in word.keys)
+
     def faults(self) -> list[Fault]:
         """Mistakes that need more than one line to see: unknown columns, steps and types that do not fit."""
         found: list[Fault] = []
         read: set[str] = set()
+        has_refused_expression = False
         for name, field in self.fields.items():
             unknown = self._unknown_columns(name, field)
-            found += [*unknown, *_name_faults(name, field)]
-            read |= field.reads.keys()
+            found += [*unknown, *_name_faults(name, field, self.types)]
+            read |= field.reads(self.types).keys()
             if not unknown:
-                found += _type_faults(("fields", name), field, dict(self.source))
+                told = self._type_faults(name, field)
+                has_refused_expression |= any(len(fault) > 4 for fault in told)
+                found += told
+        if has_refused_expression:  # nobody knows what it reads
+            return found
         for column in self.source.keys() - read:
             found.append((("source", column), "M20", f"source column '{column}' is read by no field", ""))
         return found
 
     def _unknown_columns(self, name: str, field: FieldMap) -> list[Fault]:
-        return [
+        unknown: list[Fault] = [
             (
                 ("fields", name, *place), "M20", f"'{column}' is not declared under `source`",
                 nearest(column, self.source),
             )
-            for column, place in field.reads.items()
+            for column, place in field.reads(self.types).items()
             if column not in self.source
         ]  # fmt: skip
+        unknown += [
+            (("fields", name, "checks", n), "M20", f"'{other}' is no other field", nearest(other, self.fields))
+            for n, check in enumerate(field.checks)
+            for other in check.reads
+            if other not in self.fields or other == name
+        ]
+        return unknown
+
+    def _type_faults(self, name: str, field: FieldMap) -> list[Fault]:
+        """Walk one field's types from its start to its declared type; the first word that does not fit is told."""
+        where, at = ("fields", name), _begins_at(field)
+        try:
+            current = field.begins.gives(self.types, field.type)
+            for n, step in enumerate(field.steps):
+                at = ("steps", n)
+                step.require_row(self.types)
+                current = step.gives(current)
+            if said := _lost(current, field):
+                return [((*where, "type"), "M20", *said)]
+            for n, check in enumerate(field.checks):
+                at = ("checks", n)
+                check.require(field.type)
+                check.require_row({name: other.type for name, other in self.fields.items()})
+        except ExpressionRefused as refused:
+            hint = refused.allowed or (f"did you mean '{refused.nearest}'?" if refused.nearest else "")
+            return [((*where, *(refused.place or at)), "M15", refused.said, hint, refused.position)]
+        except NotApplicable as error:
+            return [((*where, *at), "M20", str(error), "")]
+        return []
 
 
-def _name_faults(name: str, field: FieldMap) -> list[Fault]:
+def _name_faults(name: str, field: FieldMap, types: Types) -> list[Fault]:
     """What a target column's name alone says: it is taken, or it is about a person and has no class."""
     found: list[Fault] = []
     if name in RESERVED:
         found.append((("fields", name), "M22", f"'{name}' is a reserved name", "give the target column another one"))
     if "pii" not in field.model_fields_set:
         taken = [field.lookup.take] if field.lookup is not None else []
-        personal = next((column for column in (name, *field.reads, *taken) if looks_personal(column)), None)
+        personal = next((column for column in (name, *field.reads(types), *taken) if looks_personal(column)), None)
         if personal is not None:
             said = f"'{personal}' looks like personal data, and field '{name}' has no class"
             found.append((("fields", name), "M21", said, f"say pii: {', '.join(PII)}; none means somebody looked"))
     return found
 
 
-def _type_faults(where: tuple[str | int, ...], field: FieldMap, source: dict[str, PgType]) -> list[Fault]:
-    """Walk one field's types from its start to its declared type; the first word that does not fit is told."""
-    at: tuple[str | int, ...] = ()
-    try:
-        if field.constant is not None:
-            at = ("constant",)
-            check_literal(field.constant, field.type)
-        current = field.start_type(source)
-        for n, step in enumerate(field.steps):
-            at = ("steps", n)
-            current = step.gives(current)
-        at = ("type",)
-        if current.becomes(field.type) == "refused":
+def _begins_at(field: FieldMap) -> tuple[str | int, ...]:
+    word = next(word for word in BEGINNINGS if getattr(field, word) is not None)
+    return (word.rstrip("_"),)
+
+
+def _lost(current: PgType, field: FieldMap) -> tuple[str, str] | None:
+    """What is wrong with the conversion to the declared type, and the way out."""
+    match current.becomes(field.type):
+        case "impossible":
+            return f"{current} does not become {field.type}", _remedy(current, field.type)
+        case "lossy" if field.lossy is None:
             said = f"{current} does not become {field.type} without loss"
-            return [(where + at, "M20", said, _remedy(current, field.type))]
-        for n, check in enumerate(field.checks):
-            at = ("checks", n)
-            check.require(field.type)
-    except NotApplicable as error:
-        return [(where + at, "M20", str(error), "")]
-    return []
+            return said, f'{_remedy(current, field.type)}; or say why that is right: lossy: "<the reason>"'
+        case "lossless" | "guarded" if field.lossy is not None:
+            return f"`lossy` is said, but {current} becomes {field.type} without loss", "drop `lossy`"
+    return None
 
 
 def _remedy(current: PgType, target: PgType) -> str:
@@ -217,21 +264,3 @@ def _remedy(current: PgType, target: PgType) -> str:
         read = "parse_number, " if current.family == "text" else ""
         return f"say how in steps: [{read}{{round: {{scale: {target.scale or 0}, mode: half_even}}}}]"
     return f"say how in steps: [{{cast: {target}}}]"
-
-
-def source_value(field: FieldMap, column: dict[str, Composable], looked_up: Composable) -> Composable:
-    """The SQL that a field's steps start from. `column` holds the SQL of each source column."""
-    if field.from_ is not None:
-        return column[field.from_]
-    if field.constant is not None:
-        return template("({v})::{t}", v=untyped(field.constant), t=field.type.sql)
-    if field.concat is not None:
-        joined = _joined([column[name] for name in field.concat.columns], sql.Literal(field.concat.separator))
-        return template("nullif({joined}, '')", joined=joined)
-    return looked_up
-
-
-def _joined(parts: list[Composable], separator: Composable) -> Composable:
-    if len(parts) == 2:  # a third of the price of concat_ws, and names are pairs
-        return template("coalesce({a} || {s} || {b}, {a}, {b})", a=parts[0], b=parts[1], s=separator)
-    return template("concat_ws({s}, {parts})", s=separator, parts=sql.SQL(", ").join(parts))

@@ -14,7 +14,7 @@ from syncline.core.compile import DELETED, REJECT, compile_mapping, sample_relat
 from syncline.core.errors import TerminalError
 from syncline.core.freshness import freshness
 from syncline.core.manifest import SyncJob
-from syncline.core.mapping import table_identifier
+from syncline.core.models import table_identifier
 
 PREVIEW_ROWS_MAX = 1_000
 MASK = "•••"
@@ -97,7 +97,7 @@ def _mapped(job: SyncJob, session: Any, given: str, *, unmask: bool) -> PreviewR
 
 def _masked(job: SyncJob, row: PreviewRow) -> PreviewRow:
     personal = {name for name, field in job.mapping.fields.items() if field.pii != "none"}
-    feeding = {column for name in personal for column in job.mapping.fields[name].reads}
+    feeding = {column for name in personal for column in job.mapping.reads(name)}
     return PreviewRow(_hide(row.source, feeding), _hide(row.target, personal), row.errors)
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Union
 
 from pydantic import BeforeValidator, Field
 
+from syncline.core.models import Frozen
 from syncline.core.transforms import checks, codes, dates, numbers, text
-from syncline.core.transforms.base import Check, Frozen, NotApplicable, Scalar, Transform, lit, normalise, template
+from syncline.core.transforms.base import Check, NotApplicable, Row, Scalar, Transform, lit, normalise, template
 
 WORD_MODULES = (text, numbers, dates, codes, checks)
 
@@ -34,6 +35,7 @@ __all__ = [
     "Check",
     "Frozen",
     "NotApplicable",
+    "Row",
     "Scalar",
     "Step",
     "Transform",

@@ -6,25 +6,23 @@ fails a batch. A check leaves the value as it is and says, as SQL, when it holds
 `required`.
 
 SQL must be safe on every input (no cast before its guard, inside CASE), deterministic, valid on PostgreSQL 15
-and later, and free of side effects. Parameters reach it as literals, never as pasted text.
+and later, and free of side effects. Parameters reach it as literals, never as pasted text. The first sentence of
+its docstring is its line in the catalogue (docs/transforms.md), the rest its page.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, get_origin
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, get_origin
 
 from psycopg import sql
 from psycopg.sql import Composable
-from pydantic import BaseModel, ConfigDict, PlainValidator
+from pydantic import PlainValidator
 from pydantic_core import PydanticCustomError
 
-from syncline.core.types import FAMILIES, PgType
-
-
-class Frozen(BaseModel):
-    """Base of every model of a YAML file: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+from syncline.core.models import Frozen
+from syncline.core.types import EVERY_FAMILY, TEXT, PgType
 
 
 def _scalar(value: Any) -> Any:
@@ -40,12 +38,44 @@ class NotApplicable(ValueError):
     """A transform or check does not take a value of this type; the text says what it takes."""
 
 
+# What a word costs per million rows beside a plain column, as benchmarks/transforms.py measures it:
+# free (no more than half a plain column's price again), light (up to 3 times it), heavy (above).
+Cost = Literal["free", "light", "heavy"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """The row in which a word stands: SQL and type of its columns by name.
+
+    For a step they are the columns of the source, for a check the finished fields of the target.
+    """
+
+    values: Mapping[str, Composable]
+    types: Mapping[str, PgType]
+
+
 class Worded(Frozen):
     """A word of the mapping language: `trim`, or `{round: {scale: 2}}`, or `{max_length: 40}` by its shorthand."""
 
     word: str
     shorthand: ClassVar[str | None] = None  # the parameter that a bare value stands for
     takes: ClassVar[tuple[str, ...]] = ("text",)  # type families
+    cost: ClassVar[Cost] = "light"
+    examples: ClassVar[tuple[str, ...]] = ()  # as written in a mapping; the schema and the catalogue show them
+    server_min: ClassVar[int] = 15  # PostgreSQL's major version from which its SQL runs
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Columns of the row that the word reads beside its value; they are in the `Row` it is given."""
+        return ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Names of the secret keys that the word needs (`SYNCLINE_HASH_KEY_<NAME>`)."""
+        return ()
+
+    def require_row(self, types: Mapping[str, PgType]) -> None:
+        """Refuse columns in `reads` whose types do not fit; raises NotApplicable."""
 
     def require(self, given: PgType) -> None:
         if given.family not in self.takes:
@@ -65,17 +95,21 @@ class Transform(Worded):
     def gives(self, given: PgType) -> PgType:
         """The type of the result; raises NotApplicable."""
         self.require(given)
-        return given
+        return TEXT if given.family == "text" else given  # a step may make a text longer
 
     def sql(self, value: Composable, given: PgType) -> Composable:
         """SQL of the result. `given` is the type of the value."""
         raise NotImplementedError
 
+    def sql_in(self, value: Composable, given: PgType, row: Row) -> Composable:
+        """The same for a word that reads other columns of the row."""
+        return self.sql(value, given)
+
 
 class Check(Worded):
     """A condition on the finished value of a field."""
 
-    takes: ClassVar[tuple[str, ...]] = tuple(sorted(set(FAMILIES.values())))
+    takes: ClassVar[tuple[str, ...]] = EVERY_FAMILY
     known: ClassVar[dict[str, type[Check]]] = {}
 
     @classmethod
@@ -85,6 +119,10 @@ class Check(Worded):
     def fails(self, value: Composable, given: PgType) -> Composable:
         """Boolean SQL, true when the value is refused; must be false or NULL for NULL. `given` is its type."""
         raise NotImplementedError
+
+    def fails_in(self, value: Composable, given: PgType, row: Row) -> Composable:
+        """The same for a check that reads other fields of the row."""
+        return self.fails(value, given)
 
 
 def normalise(item: Any, known: dict[str, type[Any]]) -> Any:

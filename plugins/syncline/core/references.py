@@ -1,0 +1,139 @@
+"""Code lists and business calendars: data that words of a mapping name, kept in files of their own.
+
+They change when an authority or a works council says so, not when a mapping does; so each has a version, a source and
+dates of validity. What a word does with them is the word's matter, how the files are read reference_files.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from typing import Annotated, Any, Literal, Protocol, Self
+
+from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
+from pydantic_core import PydanticCustomError
+
+from syncline.core.models import Frozen, Version
+
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+
+
+def _day(value: Any) -> Any:
+    try:
+        return (
+            date.fromisoformat(value) if isinstance(value, str) and len(value) == len("2026-01-01") else _no_day(value)
+        )
+    except ValueError:
+        return _no_day(value)
+
+
+def _no_day(value: Any) -> Any:
+    if type(value) is date:
+        return value
+    raise PydanticCustomError("M02", "'{value}' is not a day; write \"2026-01-31\"", {"value": str(value)[:40]})
+
+
+Day = Annotated[date, BeforeValidator(_day)]
+
+
+class Entry(Frozen):
+    """What a code stands for, and when: from the first day to the last, both included; without them always."""
+
+    value: str
+    valid_from: Day | None = None
+    valid_to: Day | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.valid_from is not None and self.valid_to is not None and self.valid_from > self.valid_to:
+            raise PydanticCustomError("M02", "valid_from is after valid_to", {})
+        return self
+
+    def meets(self, other: Entry) -> bool:
+        """Whether there is a day on which both hold."""
+        starts = max(self.valid_from or date.min, other.valid_from or date.min)
+        return starts <= min(self.valid_to or date.max, other.valid_to or date.max)
+
+
+def _entries(value: Any) -> Any:
+    if isinstance(value, str):
+        return ({"value": value},)
+    return (value,) if isinstance(value, dict) else value
+
+
+Entries = Annotated[tuple[Entry, ...], BeforeValidator(_entries), Field(min_length=1)]
+
+
+class CodeList(Frozen):
+    """One `include/code_lists/<name>.yaml`: code -> its counterpart, or several with their periods."""
+
+    version: Version
+    description: Annotated[str, Field(min_length=10)]
+    source: str = ""
+    entries: dict[str, Entries] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _one_at_a_time(self) -> Self:
+        for code, entries in self.entries.items():
+            for n, entry in enumerate(entries):
+                if any(entry.meets(other) for other in entries[:n]):
+                    raise PydanticCustomError("M20", "code '{code}' has two counterparts on one day", {"code": code})
+        return self
+
+    @property
+    def is_dated(self) -> bool:
+        """Whether the day decides what a code means."""
+        return any(entry.valid_from or entry.valid_to for entries in self.entries.values() for entry in entries)
+
+    @property
+    def values(self) -> frozenset[str]:
+        return frozenset(entry.value for entries in self.entries.values() for entry in entries)
+
+    def periods(self) -> Iterator[tuple[str, Entry]]:
+        """Code and entry, in the order of the file."""
+        for code, entries in self.entries.items():
+            for entry in entries:
+                yield code, entry
+
+
+class Calendar(Frozen):
+    """One `include/calendars/<name>.yaml`: the days on which nobody works, from first_day to last_day.
+
+    A day outside that range is unknown, never a working day.
+    """
+
+    version: Version
+    description: Annotated[str, Field(min_length=10)]
+    source: str = ""
+    weekend: tuple[Weekday, ...] = ("saturday", "sunday")
+    first_day: Day
+    last_day: Day
+    holidays: dict[Day, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _within(self) -> Self:
+        if self.first_day >= self.last_day:
+            raise PydanticCustomError("M02", "first_day is not before last_day", {})
+        if len(set(self.weekend)) == len(WEEKDAYS):
+            raise PydanticCustomError("M02", "a calendar needs a working day in the week", {})
+        for day in self.holidays:
+            if not self.first_day <= day <= self.last_day:
+                raise PydanticCustomError("M02", "holiday {day} is outside first_day to last_day", {"day": str(day)})
+        return self
+
+
+class References(Protocol):
+    """Where words find what they name. Both raise PydanticCustomError (M17) with the nearest right name."""
+
+    def code_list(self, name: str) -> CodeList: ...
+
+    def calendar(self, name: str) -> Calendar: ...
+
+
+def references_of(info: ValidationInfo) -> References:
+    """The references that a mapping is read with: words resolve their names while they are validated."""
+    if info.context is None:
+        raise PydanticCustomError("M17", "this word needs the project's files; the mapping was read without them", {})
+    found: References = info.context
+    return found
