@@ -11,6 +11,7 @@ import logging
 import sys
 import time
 import uuid
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,6 +31,7 @@ from syncline.core.manifest import SyncJob, job_ids, load_job
 from syncline.core.values import BatchSummary, Mode, RunRequest, State
 
 if TYPE_CHECKING:
+    from syncline.steps.differing import MappingDifference
     from syncline.steps.looking import PreviewRow
 
 app = typer.Typer(
@@ -90,6 +92,29 @@ def preview(
         return
     for number, row in enumerate(rows, start=1):
         out.print(_side_by_side(number, row, job))
+
+
+@app.command("diff-mapping")
+def diff_mapping(
+    before: Annotated[str, typer.Argument(help="A mapping: its name, its file, or <git revision>:<name>")],
+    after: Annotated[str, typer.Argument(help="The other one, the same way")],
+    job_id: Annotated[str | None, typer.Option("--job", help="Whose source is sampled")] = None,
+    sample: Annotated[int, typer.Option(help="Rows of the source to map both ways")] = 1_000,
+    limit: Annotated[int, typer.Option(help="Changed rows to show")] = 20,
+    unmask: Annotated[bool, typer.Option("--unmask", help="Show personal data")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show which rows of a sample two versions of a mapping see differently; exit code 1 if anything differs."""
+    from syncline.steps import differing
+
+    found = differing.diff_mappings(
+        project.root(), before, after, job_id=job_id, sample_rows=sample, shown_rows=limit, unmask=unmask
+    )
+    if as_json:
+        print(json.dumps(asdict(found), ensure_ascii=False, indent=2))
+    else:
+        _print_difference(found)
+    raise typer.Exit(0 if found.is_empty else 1)
 
 
 @app.command()
@@ -242,11 +267,32 @@ def _side_by_side(number: int, row: PreviewRow, job: SyncJob) -> Table:
     table = Table(title=f"row {number}: {verdict}", title_justify="left", title_style="red" if row.errors else "green")
     for name in ("source", "target column", "target value", "error"):
         table.add_column(name, overflow="fold")
-    for name, field in job.mapping.fields.items():
-        read = ", ".join(f"{column} = {row.source[column]}" for column in field.reads)
+    for name in job.mapping.fields:
+        read = ", ".join(f"{column} = {row.source[column]}" for column in job.mapping.reads(name))
         wrong = ", ".join(said.partition(":")[2] for said in row.errors if said.partition(":")[0] == name)
         table.add_row(*(Text(printable(cell)) for cell in (read, name, _cell(row.target[name]), wrong)))
     return table
+
+
+def _print_difference(found: MappingDifference) -> None:
+    for name in found.added:
+        print(f"+ {name}: a field that {found.before} does not have")
+    for name in found.removed:
+        print(f"- {name}: a field that {found.after} does not have")
+    for name, (was, becomes) in found.retyped.items():
+        print(f"~ {name}: {was} becomes {becomes}")
+    for row in found.rows:
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, title_justify="left")
+        table.title = printable(", ".join(f"{name} = {value}" for name, value in row.key.items()))
+        for heading in ("target column", "before", "after"):
+            table.add_column(heading, overflow="fold")
+        for change in row.fields:
+            table.add_row(*(Text(printable(_cell(cell))) for cell in (change.name, change.before, change.after)))
+        if row.errors_before != row.errors_after:
+            table.add_row("errors", ", ".join(row.errors_before), ", ".join(row.errors_after), style="red")
+        out.print(table)
+    shown = f"; the first {len(found.rows)} are shown" if found.changed_rows > len(found.rows) else ""
+    print(f"{found.changed_rows:,} of {found.sampled_rows:,} sampled rows differ{shown}", file=sys.stderr)
 
 
 STATUS_COLUMNS = (
