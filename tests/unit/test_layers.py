@@ -27,9 +27,9 @@ KNOW_AIRFLOW = {"orchestration", "web"}
 AIRFLOW = {"airflow", "cosmos", "airflow_shared"}
 # What core may use of the world: it computes. No clock, no network, no database, no environment, no process.
 PURE = {
-    "__future__", "collections", "dataclasses", "datetime", "decimal", "difflib", "enum", "functools", "hashlib",
-    "itertools", "json", "math", "operator", "pathlib", "re", "typing", "unicodedata", "uuid", "zoneinfo",
-    "croniter", "psycopg", "pycountry", "pydantic", "pydantic_core", "yaml",
+    "__future__", "calendar", "collections", "dataclasses", "datetime", "decimal", "difflib", "enum", "functools", "hashlib",
+    "itertools", "json", "math", "operator", "pathlib", "re", "string", "textwrap", "typing", "unicodedata", "uuid", "zoneinfo",
+    "croniter", "psycopg", "pycountry", "pydantic", "pydantic_core", "sqlglot", "yaml",
 }  # fmt: skip
 PSYCOPG_IN_CORE = {"psycopg.sql"}  # composing SQL is computing; running it is not
 CLOCKS = {"now", "utcnow", "today", "monotonic", "perf_counter", "time_ns"}

@@ -15,6 +15,7 @@ from syncline.core.manifest import load_job
 from syncline.core.mapping import RESERVED, Mapping
 from syncline.core.transforms import WORD_MODULES, Check, Transform
 from syncline.core.transforms.checks import why_not_portable
+from syncline.core.types import EVERY_FAMILY
 from tests.conftest import ROOT
 from tests.unit.project_files import JOB, MAPPING, findings_of, write_project
 
