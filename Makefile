@@ -42,10 +42,13 @@ bench: bootstrap ## Time the line against plain COPY and other tools
 	@.venv/bin/python benchmarks/batch.py
 	@.venv/bin/python benchmarks/parse.py
 
-lock: bootstrap ## Write requirements.txt anew from requirements.in
+lock: bootstrap ## Write requirements.txt and the image's anew from their .in files
 	@.venv/bin/uv pip compile --quiet --upgrade --no-build --universal --generate-hashes --python-version 3.11 \
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 		requirements.in -o requirements.txt
+	@.venv/bin/uv pip compile --quiet --no-build --universal --generate-hashes --python-version 3.11 \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -c requirements.txt \
+		deploy/requirements-image.in -o deploy/requirements-image.txt
 
 clean: ## Remove var/ (the demo's databases, logs and secrets) and build leftovers; .venv stays
 	@if [ -x .venv/bin/python ] && [ -d var ]; then .venv/bin/python -m demo.run --clean; fi

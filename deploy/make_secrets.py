@@ -1,0 +1,98 @@
+"""Make the secrets that are ours, once: passwords and keys, one file each, for docker-compose.yaml.
+
+    sudo python3 deploy/make_secrets.py /etc/syncline/secrets
+
+A file that is there is kept, so this may be repeated; to make a new one, remove the old one first, with those that
+hold the same password (docs/deploying.md, Rotating). Connections are yours: the last lines name the files that are
+still missing; once they are written, run it again, and they get their group and mode too. The containers read the
+files as members of group 50000; only the folder's owner may change them.
+
+Standard library only: it runs before anything is installed.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import secrets
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+GROUP = 50_000  # of all our containers; see `user` and `group_add` in docker-compose.yaml
+OPTIONAL = ("SYNCLINE_ALERT_WEBHOOK", "SYNCLINE_ALERT_TOKEN", "SYNCLINE_PAYLOAD_KEYS_OLD")  # empty: not set
+YOURS = {
+    "AIRFLOW_CONN_MDM": "the hub, login syncline_reader",
+    "AIRFLOW_CONN_PAYROLL": "payroll, login syncline_loader",
+    "AIRFLOW_CONN_BILLING": "billing, login syncline_loader",
+    "AIRFLOW_CONN_WAREHOUSE": "the warehouse, login syncline_loader",
+    "AIRFLOW_CONN_LEDGER": "the warehouse, the login that owns schema ledger",
+    "AIRFLOW_CONN_DBT": "the warehouse, the login that builds published tables",
+}
+
+
+def password() -> str:
+    return secrets.token_urlsafe(24)  # of letters that need no quoting in a URI
+
+
+def key() -> str:
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode("ascii")
+
+
+def main(folder: Path) -> None:
+    folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+    _hand_over(folder, 0o750)
+    for name in ("airflow_fernet", "airflow_api", "airflow_jwt", "syncline_payload_key"):
+        keep(folder / name, key)
+    keep(folder / "airflow_admin_password", password)
+
+    keep(folder / "postgres_password", password)
+    ours = (folder / "postgres_password").read_text()
+    keep(folder / "airflow_database", lambda: f"postgresql+psycopg2://airflow:{ours}@postgres:5432/airflow")
+
+    # Redis is told the hash alone. Who does not log in may only ask whether it lives.
+    queue = password()
+    both = (folder / "celery_redis", folder / "redis_users")
+    if not all(path.exists() for path in both):
+        digest = hashlib.sha256(queue.encode()).hexdigest()
+        for path in both:
+            path.unlink(missing_ok=True)
+        keep(both[0], lambda: f"redis://airflow:{queue}@redis:6379/0")
+        keep(both[1], lambda: f"user default on nopass -@all +ping\nuser airflow on #{digest} ~* &* +@all -@admin\n")
+
+    for name in OPTIONAL:
+        keep(folder / name, str)
+    for name, whose in YOURS.items():
+        if (folder / name).exists():
+            _hand_over(folder / name, 0o440)
+        else:
+            print(f"still missing: {folder / name}, a postgresql:// URI: {whose}")
+
+
+def keep(path: Path, make: Callable[[], str]) -> None:
+    """Write a secret that is not there yet, whole or not at all, and never open to others."""
+    if not path.exists():
+        unfinished = path.with_name(f".{path.name}.new")
+        unfinished.unlink(missing_ok=True)
+        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+            out.write(make())
+        unfinished.replace(path)
+        print(f"made {path}")
+    _hand_over(path, 0o440)
+
+
+def _hand_over(path: Path, mode: int) -> None:
+    """To the group of the containers; without root the files stay readable for their owner only."""
+    try:
+        os.chown(path, -1, GROUP)
+    except PermissionError:
+        print(f"{path}: not given to group {GROUP}, which takes root: the containers cannot read it", file=sys.stderr)
+        mode &= 0o700
+    path.chmod(mode)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(f"usage: {sys.argv[0]} FOLDER")
+    main(Path(sys.argv[1]))
