@@ -6,13 +6,14 @@ Only words for people are decided here; what is done stands in `steps`.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
 import time
 import uuid
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,6 +32,8 @@ from syncline.core.manifest import SyncJob, job_ids, load_job
 from syncline.core.values import BatchSummary, Mode, RunRequest, State
 
 if TYPE_CHECKING:
+    from syncline.core.registry import Registry
+    from syncline.steps.connecting import Compared
     from syncline.steps.differing import MappingDifference
     from syncline.steps.looking import PreviewRow
 
@@ -46,23 +49,58 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other progr
 
 @app.command()
 def check(
-    path: Annotated[Path | None, typer.Argument(help="Project root or one YAML file; all files without it")] = None,
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[JOB or file]...", help="Jobs or YAML files, or a project's root; all without it"),
+    ] = None,
+    connect: Annotated[bool, typer.Option("--connect", help="Compare with the databases, too; no row is read")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Report every mistake of all manifests and mappings at once; exit code 1 if there is any."""
-    root, only = _root_and_file(path)
+    root, only = _root_and_files(what or [])
     started = time.monotonic()
     jobs, findings = check_project(root)
     elapsed_s = time.monotonic() - started
-    findings = [finding for finding in findings if only is None or finding.path == only]
+    compared = _compare(root, jobs, only) if connect else None
+    findings = sorted([*findings, *(compared.findings if compared else [])])
+    findings = [finding for finding in findings if only is None or finding.path in only]
     if as_json:
-        print(json.dumps({"jobs": len(jobs), "findings": [finding.as_dict() for finding in findings]}, indent=2))
+        said = {"jobs": len(jobs), "findings": [finding.as_dict() for finding in findings]}
+        if compared is not None:
+            said |= {"compared": compared.compared, "notes": [note.as_dict() for note in compared.notes]}
+        print(json.dumps(said, indent=2))
     else:
+        for note in compared.notes if compared else []:
+            print(f"note: {note}", file=sys.stderr)
         _print_findings(findings, len(jobs), elapsed_s)
+        if compared is not None:
+            print(f"{len(compared.compared)} jobs were compared with their databases", file=sys.stderr)
         for job in jobs:
-            if only == f"include/manifests/{job.id}.yaml":
+            if only is not None and f"include/manifests/{job.id}.yaml" in only:
                 print(f"{job.id} runs next: {_next_runs(job)}")
     raise typer.Exit(1 if findings else 0)
+
+
+@app.command()
+def new(
+    source: Annotated[str, typer.Option(help="<connection>.<table> or <connection>:<schema>.<table>")],
+    target: Annotated[str, typer.Option(help="The same for the table that is to be filled")],
+    entity: Annotated[str, typer.Option(help="Last part of the job's name; the source table's without it")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print both files, write nothing")] = False,
+) -> None:
+    """Draft a manifest and a mapping from two tables, and say what a person must decide."""
+    from syncline.steps import drafting
+
+    made = drafting.new_job(source, target, entity=entity)
+    if dry_run:
+        for path, text in made.files.items():
+            print(f"# {path}\n{text}")
+        return
+    for path in drafting.write(made, project.root()):
+        print(f"written: {path}")
+    print("to decide, then `syncline check`:")
+    for said in made.decisions:
+        print(f"  {said}")
 
 
 @app.command()
@@ -165,6 +203,42 @@ def status(
     out.print(_status_of_one(rows[0]) if job_id and rows else _status_table(rows))
 
 
+@app.command()
+def registry(
+    as_of: Annotated[datetime | None, typer.Option(help="Day on which reviews are judged; today without it")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List every integration with owner, direction, promises and review, and how much of it is as it should be."""
+    from syncline.core.registry import take_stock
+
+    day = (as_of or datetime.now(UTC)).date()
+    found = take_stock(project.root())
+    if as_json:
+        print(json.dumps(found.as_dict(day), indent=2))
+    else:
+        _print_registry(found, day)
+
+
+@app.command()
+def generate(
+    only_check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit code 1 if a file is not equal")
+    ] = False,
+) -> None:
+    """Write the JSON Schemas and the reference pages anew from models, words and manifests."""
+    from syncline.core.catalogue import generated
+
+    root = project.root()
+    stale = [path for path, text in generated(root).items() if _text_of(root / path) != text]
+    if only_check and stale:
+        print(f"not as generated: {', '.join(stale)}; run `syncline generate`", file=sys.stderr)
+        raise typer.Exit(1)
+    for path in stale:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(generated(root)[path], encoding="utf-8")
+        print(path)
+
+
 @app.command("install-ledger")
 def install_ledger() -> None:
     """Create or update schema `ledger` at connection `ledger`; safe to repeat."""
@@ -191,17 +265,58 @@ def main() -> None:
         sys.exit(3 if isinstance(error, EnvironmentFailure | TransientError) else 1)
 
 
-def _root_and_file(path: Path | None) -> tuple[Path, str | None]:
-    """A YAML file means its project, and only its own findings."""
-    path = (path or project.root()).absolute()
+def _compare(root: Path, jobs: list[SyncJob], only: set[str] | None) -> Compared:
+    """The valid jobs among those asked for, beside their databases; of no job at all nothing can be said."""
+    from syncline.steps.connecting import compare_with_databases
+
+    asked = [job for job in jobs if only is None or only & _files_of(job)]
+    compared = compare_with_databases(root, asked, named=frozenset(job.id for job in asked if only is not None))
+    if jobs and asked and not compared.compared and not compared.findings:
+        raise EnvironmentFailure(
+            "no connection of any job is configured: nothing was compared. Set AIRFLOW_CONN_<ID> to a postgresql:// "
+            "URI for each connection of the manifests"
+        )
+    return compared
+
+
+def _files_of(job: SyncJob) -> set[str]:
+    return {f"include/manifests/{job.id}.yaml", f"include/mappings/{job.manifest.mapping}.yaml"}
+
+
+def _root_and_files(what: list[str]) -> tuple[Path, set[str] | None]:
+    """The project, and which of its files: a file or a job means only its own findings; None means all."""
+    if not what:
+        return _project(project.root()), None
+    paths = [_path(one) for one in what]
+    if len(paths) == 1 and paths[0].is_dir():
+        return _project(paths[0]), None
+    roots = {path.parent.parent.parent for path in paths}
+    for path in paths:
+        if path.parent not in [root / "include" / kind for root in roots for kind in ("manifests", "mappings")]:
+            raise typer.BadParameter(f"{path} is not a file of include/manifests or include/mappings")
+    if len(roots) > 1:
+        raise typer.BadParameter("the files are of several projects; check one at a time")
+    root = _project(roots.pop())
+    only = {path.relative_to(root).as_posix() for path in paths}
+    return root, only | {f"include/mappings/{one}.yaml" for one in what if one in job_ids(root)}
+
+
+def _path(what: str) -> Path:
+    """A file or folder; or the manifest of a job that is named."""
+    path = Path(what).absolute()
+    if not path.exists() and what in (known := job_ids(project.root())):
+        return (project.root() / "include" / "manifests" / f"{what}.yaml").absolute()
     if not path.exists():
-        raise typer.BadParameter(f"{path} does not exist")
-    root = path.parents[2] if path.is_file() else path
-    if path.is_file() and path.parent not in (root / "include" / "manifests", root / "include" / "mappings"):
-        raise typer.BadParameter(f"{path} is not a file of include/manifests or include/mappings")
+        near = nearest(what, known)
+        raise typer.BadParameter(f"{path} does not exist" + (f". Did you mean job '{near}'?" if near else ""))
+    return path
+
+
+def _project(root: Path) -> Path:
+    root = root.absolute()
     if not (root / "include" / "manifests").is_dir():
         raise typer.BadParameter(f"{root} is not a project: it has no include/manifests")
-    return root, path.relative_to(root).as_posix() if path.is_file() else None
+    return root
 
 
 def _job(job_id: str) -> SyncJob:
@@ -215,12 +330,26 @@ def _job(job_id: str) -> SyncJob:
     return load_job(project.root(), job_id)
 
 
+STYLES: dict[str, dict[str, Any]] = {
+    "place": {"bold": True}, "code": {"fg": "red", "bold": True}, "gutter": {"fg": "blue"}, "caret": {"fg": "red"},
+    "hint": {"fg": "green"},
+}  # fmt: skip
+
+
 def _print_findings(findings: list[Finding], jobs: int, elapsed_s: float) -> None:
+    """Each mistake with its line on stdout, one sentence about all on stderr; colours only for a terminal's eyes."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter is no reason to fail
+    is_coloured = out.is_terminal and not out.no_color
     for finding in findings:
-        print(finding)
+        page = finding.page(lambda style, text: typer.style(text, **STYLES[style])) if is_coloured else finding.page()
+        print(page, end="\n\n")
     files = len({finding.path for finding in findings})
+    codes = ", ".join(sorted({finding.code for finding in findings}))
     said = f"{len(findings)} mistakes in {files} files" if findings else "no mistakes"
     print(f"{jobs} jobs are valid, {said}, read in {elapsed_s:.2f} s", file=sys.stderr)
+    if findings:
+        print(f"docs/errors.md explains {codes}", file=sys.stderr)
 
 
 def _next_runs(job: SyncJob) -> str:
@@ -293,6 +422,35 @@ def _print_difference(found: MappingDifference) -> None:
         out.print(table)
     shown = f"; the first {len(found.rows)} are shown" if found.changed_rows > len(found.rows) else ""
     print(f"{found.changed_rows:,} of {found.sampled_rows:,} sampled rows differ{shown}", file=sys.stderr)
+
+
+def _text_of(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def _print_registry(found: Registry, day: date) -> None:
+    """Two lines for each integration, then what is broken or due, then coverage."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for title in ("integration\nfrom -> to", "team\ncriticality", "pattern\nSLA p50 / p99", "version", "review\ndue"):
+        table.add_column(title, overflow="fold")
+    for one in found.integrations:
+        state = "broken" if one.is_broken else one.review(day)
+        table.add_row(*(Text(cell) for cell in one.cells()), Text(f"{state}\n{one.review_due or ''}"))
+    out.print(table)
+    for one in found.integrations:
+        if one.finding is not None:
+            print(f"{one.id} is broken: {one.finding}")
+    for one in found.overdue(day):
+        print(f"{one.id}: {one.review_said(day)}; go through it with its readers and set `reviewed_on` in its manifest")
+    shares = found.coverage(day)
+    told = ", ".join(
+        f"{rule} {_percent(share)}" for rule, share in shares.items() if rule not in ("integrations", "coverage")
+    )
+    print(f"coverage on {day}: {_percent(shares['coverage'])} of {shares['integrations']} integrations ({told})")
+
+
+def _percent(share: float | None) -> str:
+    return "none" if share is None else f"{share:.0%}"
 
 
 STATUS_COLUMNS = (

@@ -62,7 +62,7 @@ def test_the_import_error_stands_in_a_file_of_its_own_and_names_every_mistake(tw
     assert broken.dag_ids == []
     assert list(broken.import_errors) == ["broken_manifests.py"]
     report = broken.import_errors["broken_manifests.py"]
-    assert f"include/manifests/{CLIENT}.yaml:4:1:" in report
+    assert f"include/manifests/{CLIENT}.yaml:4:14:" in report
     assert "include/manifests/mdm__warehouse__client.yaml:" in report
     assert "Europe/London" in report  # the nearest right name
 
@@ -116,7 +116,7 @@ def test_a_task_of_a_broken_manifest_says_file_and_line_in_its_log(
     asked_for(f"sync__{CLIENT}")
     report = bag("sync_jobs.py").import_errors["sync_jobs.py"]
 
-    assert f"include/manifests/{CLIENT}.yaml:4:1:" in report
+    assert f"include/manifests/{CLIENT}.yaml:4:14:" in report
 
 
 @pytest.mark.parametrize("file", ["sync_jobs.py", "broken_manifests.py"])

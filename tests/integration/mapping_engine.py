@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from syncline.adapters import connections
 from syncline.core.compile import DELETED, REJECT, compile_mapping, sample_relation
 from syncline.core.mapping import Mapping
 from syncline.core.reference_files import ProjectReferences
@@ -38,7 +39,7 @@ class Engine:
     def __init__(self, session: psycopg.Connection) -> None:
         self.session = session
         self.root = ROOT  # where code lists and calendars are
-        session.execute("set timezone = 'UTC'")  # as adapters.connections does
+        session.execute(connections.SPELLING)
 
     def rows(
         self, source: dict[str, str], fields: dict[str, Any], given: list[dict[str, Any]], **how: Any

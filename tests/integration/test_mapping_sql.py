@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import string
-import unicodedata
 import uuid
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_HALF_UP, Context, Decimal
@@ -26,8 +25,7 @@ from syncline.core.compile import compile_mapping, sample_relation
 from syncline.core.mapping import Mapping
 from syncline.core.transforms import Check, Transform
 from syncline.core.transforms.checks import why_not_portable
-from syncline.core.transforms.text import LATIN
-from syncline.core.types import FAMILIES, PgType
+from syncline.core.types import PgType
 from tests.integration.mapping_engine import Engine
 
 MANY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -354,58 +352,6 @@ def test_length_is_counted_in_characters(engine: Engine, texts: list[str], lengt
 
     assert [value for value, _ in cut] == [text[:length] for text in texts]
     assert judged == [(text, ["max_length"] if len(text) > length else []) for text in texts]
-
-
-SEPA = set(string.ascii_letters + string.digits + "/-?:().,'+ ")
-PRINTABLE = {chr(code) for code in range(0x20, 0x7F)}
-# Names: Latin letters with what hangs on them, other scripts, punctuation; assigned long before our servers.
-NAMES = st.text(
-    alphabet=st.one_of(
-        st.sampled_from(string.ascii_letters + " -'.&_"),
-        st.characters(min_codepoint=0xA1, max_codepoint=0x24F),
-        st.sampled_from("’‘`´–—“”ßẞÆœŁđÞıħЯ王سﬁ①½Å\u0301\u0300\u0489"),
-    ),
-    max_size=15,
-)
-
-
-@pytest.mark.parametrize(("charset", "allowed"), [("sepa", SEPA), ("ascii", PRINTABLE)])
-@MANY
-@given(texts=st.lists(NAMES | TEXT, max_size=20))
-def test_a_name_is_spelt_in_the_banks_letters_or_refused(
-    engine: Engine, charset: str, allowed: set[str], texts: list[str]
-) -> None:
-    assume(all(unicodedata.category(letter) != "Cn" for text in texts for letter in text))
-    mapped = engine.values("text", {"type": "text", "steps": [{"encode": charset}]}, texts)
-
-    for text, (value, codes) in zip(texts, mapped, strict=True):
-        spelt = _spelt(text, allowed)
-        assert (value, codes) == ((spelt, []) if spelt is not None else (None, ["encode"])), text
-
-
-def _spelt(text: str, allowed: set[str]) -> str | None:
-    """Letters of the set stay; others are written out or lose their accents; what is still foreign has no spelling."""
-    written = "".join(letter if letter in allowed else LATIN.get(letter, letter) for letter in text)
-    bare = "".join(c for c in unicodedata.normalize("NFKD", written) if not "\u0300" <= c <= "\u036f")
-    return bare if set(bare) <= allowed else None
-
-
-@pytest.mark.parametrize(
-    ("text", "spelt"),
-    [("Müller", "Muller"), ("Łukasz Żółć", "Lukasz Zolc"), ("Straße", "Strasse"), ("Ærøskøbing", "AEroskobing"),
-     ("O’Neill", "O'Neill"), ("Ñandú & Söhne", "Nandu + Sohne"), ("Яна", None), ("王芳", None), ("", ""),
-     ("a\nb", None), ("a;b", None), ("Đặng", "Dang")],
-)  # fmt: skip
-def test_a_bank_reads_the_name(engine: Engine, text: str, spelt: str | None) -> None:
-    mapped = engine.values("text", {"type": "text", "steps": [{"encode": {"charset": "sepa"}}]}, [text])
-
-    assert mapped == [(spelt, [] if spelt is not None else ["encode"])]
-
-
-def test_what_a_charset_has_stays_as_it_is_beside_what_it_has_not(engine: Engine) -> None:
-    mapped = engine.values("text", {"type": "text", "steps": [{"encode": "ascii"}]}, ["A & B_`", "Ä & B_`"])
-
-    assert [value for value, _ in mapped] == ["A & B_`", "A & B_`"]
 
 
 @MANY

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from syncline import __main__ as command
 from syncline.core.manifest import load_job
@@ -71,15 +73,53 @@ def test_check_tells_every_mistake_of_every_file_and_ends_with_1(tmp_path: Path,
     ended = syncline("check")
 
     assert ended.code == 1
-    assert [line.split(" ")[:2] for line in ended.lines] == [
+    told = [line for line in ended.lines if line.startswith("include/")]
+    assert [line.split(" ")[:2] for line in told] == [
         ["include/manifests/mdm__billing__client.yaml:3:9:", "M06"],
-        [f"include/manifests/{JOB}.yaml:8:3:", "M08"],
-        [f"include/manifests/{JOB}.yaml:{line_of(MANIFEST, 'write:')}:3:", "M02"],
+        [f"include/manifests/{JOB}.yaml:8:9:", "M08"],
+        [f"include/manifests/{JOB}.yaml:{line_of(MANIFEST, 'write:')}:10:", "M02"],
         [f"include/mappings/{JOB}.yaml:{line_of(MAPPING, 'from: iban')}:15:", "M01"],
     ]
-    assert ended.lines[2].endswith("one of: upsert, append, replace. Did you mean 'upsert'?")
-    assert ended.lines[3].endswith("Did you mean 'from'?")
     assert ended.err.startswith("0 jobs are valid, 4 mistakes in 3 files")
+    assert "docs/errors.md explains M01, M02, M06, M08" in ended.err
+
+
+def test_check_shows_the_line_what_is_wrong_in_it_and_the_remedy(tmp_path: Path, syncline: Syncline) -> None:
+    write_project(tmp_path, MANIFEST.replace("write: upsert", "write: upsrt"))
+
+    assert syncline("check").lines == [
+        f"include/manifests/{JOB}.yaml:25:10: M02 'write' is 'upsrt'. Did you mean 'upsert'?",
+        "  25 |   write: upsrt",
+        "     |          ^^^^^",
+        "     = one of: upsert, append, replace",
+        "",
+    ]
+
+
+def test_check_is_coloured_on_a_terminal_only(
+    tmp_path: Path, syncline: Syncline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_project(tmp_path, MANIFEST.replace("write: upsert", "write: upsrt"))
+    assert "\x1b" not in syncline("check").out
+
+    monkeypatch.setattr("syncline.__main__.out", Console(force_terminal=True, no_color=False))
+    assert "\x1b[31m^^^^^" in syncline("check").out
+
+    monkeypatch.setattr("syncline.__main__.out", Console(force_terminal=True, no_color=True))
+    assert "\x1b" not in syncline("check").out
+
+
+def test_check_does_not_fail_where_the_terminal_lacks_a_letter(tmp_path: Path) -> None:
+    write_project(tmp_path, MANIFEST.replace("write: upsert", "write: žluť"))
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "syncline", "check", str(tmp_path)],
+        capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+
+    assert ended.returncode == 1
+    assert "write: \\u017elu\\u0165" in ended.stdout
+    assert "Traceback" not in ended.stderr
 
 
 def test_check_as_json_is_for_programs(tmp_path: Path, syncline: Syncline) -> None:
@@ -94,11 +134,14 @@ def test_check_as_json_is_for_programs(tmp_path: Path, syncline: Syncline) -> No
             {
                 "path": f"include/manifests/{JOB}.yaml",
                 "line": line_of(MANIFEST, "write:"),
-                "column": 3,
+                "column": 10,
+                "end_column": 15,
                 "code": "M02",
                 "found": "'write' is 'upsrt'",
                 "allowed": "one of: upsert, append, replace",
                 "nearest": "upsert",
+                "text": "  write: upsrt",
+                "docs": "docs/errors.md#m02",
             }
         ],
     }
@@ -112,7 +155,7 @@ def test_check_of_one_file_tells_its_own_mistakes_only(tmp_path: Path, syncline:
     ended = syncline("check", tmp_path / "include" / "mappings" / f"{JOB}.yaml")
 
     assert ended.code == 1
-    assert [line.split(" ")[1] for line in ended.lines] == ["M01"]
+    assert [line.split(" ")[1] for line in ended.lines if line.startswith("include/")] == ["M01"]
 
 
 def test_check_of_one_manifest_shows_when_it_runs_next(tmp_path: Path, syncline: Syncline) -> None:
@@ -170,7 +213,7 @@ def test_explain_of_a_broken_job_is_the_report(tmp_path: Path, syncline: Synclin
     ended = syncline("explain", JOB)
 
     assert ended.code == 1
-    assert ended.err.startswith(f"syncline: include/manifests/{JOB}.yaml:{line_of(MANIFEST, 'write:')}:3: M02 ")
+    assert ended.err.startswith(f"syncline: include/manifests/{JOB}.yaml:{line_of(MANIFEST, 'write:')}:10: M02 ")
     assert "Traceback" not in ended.err
 
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncline.core.strict_yaml import BYTES_MAX, DEPTH_MAX, Document, read
+from syncline.core.documents import KEY, MISTAKES_MAX, Document
+from syncline.core.strict_yaml import BYTES_MAX, DEPTH_MAX, read
 
 
 def parsed(tmp_path: Path, content: str | bytes) -> Document:
@@ -98,7 +99,7 @@ def test_a_number_that_a_float_would_round_is_not_rounded_in_silence(tmp_path: P
         ("a: 1\n---\nb: 2\n", "2:1: M12 a second document begins here"),
         ("a:\n\tb: 1\n", "2:1: M12 a tab; indent with spaces"),
         ("a: [1, 2\nb: 3\n", "M12"),
-        ("a: b: c\n", "1:5: M12 mapping values are not allowed in this context"),
+        ("a: b: c\n", "1:5: M12 a second `: ` in one line"),
         ('a: "x\n', "M12"),
         ("? [a]\n: 1\n", "1:3: M12 a key that is not a plain word"),
         ("\ufeffa: 1\n", "1:1: M12 invisible character U+FEFF"),
@@ -112,7 +113,7 @@ def test_a_number_that_a_float_would_round_is_not_rounded_in_silence(tmp_path: P
         ('"a\\u202eb": 1\n', "1:1: M12 invisible character U+202E"),
         ('a: "\\ud800"\n', "M12"),
         (b"\xff\xfea\x00:\x00 \x001\x00", "1:1: M12 byte 0 is not UTF-8"),
-        (b"a: caf\xe9\n", "1:1: M12 byte 6 is not UTF-8"),
+        (b"a: caf\xe9\n", "1:7: M12 byte 6 is not UTF-8"),
         ("a: '{{ conn.mdm.password }}'\n", "1:4: M16 Jinja is not rendered here"),
         ("a:\n  b: ['{% raw %}']\n", "2:7: M16 Jinja is not rendered here"),
         ('"{{ x }}": 1\n', "1:1: M16 Jinja is not rendered here"),
@@ -131,12 +132,14 @@ def test_all_mistakes_of_a_file_are_told_at_once(tmp_path: Path) -> None:
     assert [int(line.split(":")[1]) for line in said] == [1, 2, 3, 4, 4, 5]
 
 
-def test_the_place_of_every_key_is_known(tmp_path: Path) -> None:
+def test_the_place_of_everything_is_known(tmp_path: Path) -> None:
     document = parsed(tmp_path, "a: 1\nb:\n  c:\n    - x\n    - {d: 2}\n")
 
     assert document.place(("b", "c")) == (3, 3)
-    assert document.place(("b", "c", 1, "d")) == (5, 8)
+    assert document.place(("b", "c", 1, "d")) == (5, 11)  # its value
+    assert document.place(("b", "c", 1, "d", KEY)) == (5, 8)
     assert document.place(("b", "c", 1, "missing")) == (5, 7)  # the nearest parent
+    assert document.place(("b", "missing")) == (2, 1)
     assert document.place(()) == (1, 1)
 
 
@@ -240,3 +243,26 @@ def test_any_soup_of_yaml_signs_gives_data_or_findings(content: str, tmp_path_fa
 
     assert document.data is not None or document.findings
     assert all(str(finding).isprintable() for finding in document.findings)
+
+
+FLOODS = {
+    "one long line": "a: [" + "NO, " * 60_000 + "]",
+    "secrets": "a: [" + "ghp_abcdefghijklmnop1234567, " * 9_000 + "]",
+    "lines that announce secrets": "password: NO\n" * 18_000,
+    "the same key": "a: NO\n" * 40_000,
+    "Jinja": "a: [" + "'{{', " * 40_000 + "]",
+    "combining marks": "a: [NO, x" + "\u0301" * 100_000 + "]",
+    "invisible characters": "a: " + "\u200b" * 80_000,
+}
+
+
+@pytest.mark.parametrize("content", FLOODS.values(), ids=FLOODS)
+def test_a_flood_of_mistakes_is_told_up_to_a_limit_and_in_time(tmp_path: Path, content: str) -> None:
+    """Airflow reads every file again and again: one bad one must not keep it from the others."""
+    started = time.monotonic()
+
+    said = told(tmp_path, content)
+
+    assert time.monotonic() - started < 5
+    assert 1 <= len(said) <= MISTAKES_MAX + 1
+    assert len(said) <= MISTAKES_MAX or "M23 more than 200 mistakes; mend those above first" in said[-1]

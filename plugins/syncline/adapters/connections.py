@@ -30,10 +30,19 @@ KEEPALIVE = {
 }
 LOCK_TIMEOUT_S = 60  # a table locked for longer is told, not waited for: its owner may be on holiday
 
+# How values are spelt as text, whatever server, database or role are set to: `to_text` and what is made of it need it.
+# Rows travel in the client's encoding, so both ends must have the same.
+SPELLING = """
+    set client_encoding = 'UTF8';
+    set timezone = 'UTC';
+    set datestyle = 'ISO, YMD';
+    set intervalstyle = 'iso_8601';
+    set bytea_output = 'hex';
+    set extra_float_digits = 1;
+"""
 # The server looks whether we are still there while a statement runs: of a killed worker no backend stays behind,
 # holding locks (fault F15). Servers on systems that cannot look refuse the setting, and are used without it.
 SETTINGS = """
-    set timezone = 'UTC';
     set lock_timeout = {lock_timeout};
     do $$ begin
         perform set_config('client_connection_check_interval', '5s', false);
@@ -73,6 +82,14 @@ def use(resolver: Resolver) -> None:
     _resolve = resolver
 
 
+def is_configured(connection_id: str) -> bool:
+    """Whether the id leads anywhere; nothing is opened."""
+    try:
+        return bool(_resolve(connection_id))
+    except EnvironmentFailure:
+        return False
+
+
 def connect(connection_id: str, *, purpose: str, autocommit: bool = False) -> psycopg.Connection:
     """Open a session on a connection id.
 
@@ -100,7 +117,7 @@ def connect(connection_id: str, *, purpose: str, autocommit: bool = False) -> ps
         )
     try:
         with telling(f"preparing the session on '{connection_id}'"):
-            session.execute(sql.SQL(SETTINGS).format(lock_timeout=sql.Literal(f"{LOCK_TIMEOUT_S}s")))
+            session.execute(sql.SQL(SPELLING + SETTINGS).format(lock_timeout=sql.Literal(f"{LOCK_TIMEOUT_S}s")))
             if not autocommit:
                 session.commit()
     except SynclineError:

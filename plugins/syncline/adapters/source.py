@@ -26,12 +26,13 @@ import psycopg
 from psycopg import IsolationLevel, sql
 from psycopg.sql import Composable
 
-from syncline.adapters import connections
+from syncline.adapters import connections, hash_keys
+from syncline.adapters.catalog import read_catalog
 from syncline.adapters.failures import telling
 from syncline.core.errors import SchemaDrift
-from syncline.core.findings import nearest
+from syncline.core.fitting_source import fit_source, source_tables
 from syncline.core.manifest import SyncJob
-from syncline.core.mapping import table_identifier
+from syncline.core.models import table_identifier
 from syncline.core.values import NO_TENANT, TOTAL, Batch, CutOff, Mode
 
 # Clocks of writers that set the cursor column themselves may run behind the server's by this much.
@@ -143,18 +144,15 @@ class Source:
         return gone
 
     def preflight(self) -> None:
-        """Stop before the first row when the source has not the columns that the mapping declares."""
+        """Stop before the first row when a table that the mapping reads is not what the mapping declares."""
         source = self.job.source
-        have = column_types(self._session, source.table)
-        wanted: dict[str, str | None] = {name: str(kind) for name, kind in self.job.mapping.source.items()}
-        for name in (source.cursor, source.tenant, source.deleted, *source.key, *source.filter):
-            if name is not None:
-                wanted.setdefault(name, None)
-        wrong = [said for name, kind in wanted.items() if (said := _drift(name, kind, have))]
+        catalog = read_catalog(self._session, source_tables(self.job))
+        wrong = [misfit.said for misfit in fit_source(self.job, catalog) if misfit.weight == "certain"]
         if wrong:
             raise SchemaDrift(
                 f"{self.job.id}: {source.table} at '{source.connection}' differs from the mapping: {'; '.join(wrong)}. "
-                f"Nothing was read. Mend include/mappings/{self.job.manifest.mapping}.yaml or the source."
+                f"Nothing was read. Mend include/mappings/{self.job.manifest.mapping}.yaml or the source; "
+                f"`syncline check --connect {self.job.id}` says how."
             )
 
     @contextmanager
@@ -183,6 +181,7 @@ class Source:
 @contextmanager
 def reading(job: SyncJob) -> Iterator[Source]:
     """Open the source, note who is still writing, then take the snapshot that everything is read under."""
+    keys = hash_keys.from_environment(job.mapping.keys)
     session = connections.connect(job.source.connection, purpose=f"{job.id} extract", autocommit=True)
     with session, telling(f"{job.id}: opening {job.source.table}"):
         # Before the snapshot: a transaction that begins later cannot have written what the snapshot misses.
@@ -191,6 +190,7 @@ def reading(job: SyncJob) -> Iterator[Source]:
         session.isolation_level = IsolationLevel.REPEATABLE_READ
         session.autocommit = False
         with session.transaction():
+            keys.lend(session, job.source.connection)
             yield Source(job, session, floor[0] if floor else None)
 
 
@@ -208,36 +208,6 @@ def tenant_name(said: str | None) -> str:
 def deleted_column(job: SyncJob) -> str | None:
     """The source column that flags deleted rows, where the job acts on it."""
     return job.source.deleted if job.on_delete != "ignore" else None
-
-
-def column_types(session: psycopg.Connection, table: str) -> dict[str, str]:
-    """Column -> type as mappings spell it; domains by their base type, varchar and citext as text."""
-    rows = session.execute(
-        "select a.attname, format_type(coalesce(nullif(t.typbasetype, 0), a.atttypid),"
-        "       case when t.typbasetype <> 0 then t.typtypmod else a.atttypmod end)"
-        " from pg_attribute a join pg_type t on t.oid = a.atttypid"
-        " where a.attrelid = to_regclass(%s) and a.attnum > 0 and not a.attisdropped",
-        [table],
-    ).fetchall()
-    return {name: _spelt(kind) for name, kind in rows}
-
-
-SPELLINGS = {"timestamp with time zone": "timestamptz", "timestamp without time zone": "timestamp"}
-
-
-def _spelt(kind: str) -> str:
-    if kind.startswith(("character varying", "citext")):
-        return "text"
-    return SPELLINGS.get(kind, kind)
-
-
-def _drift(name: str, kind: str | None, have: dict[str, str]) -> str | None:
-    if name not in have:
-        near = nearest(name, have)
-        return f"column {name} is missing" + (f" (is it {near} now?)" if near else "")
-    if kind is not None and have[name] != kind:
-        return f"column {name} is {have[name]}, declared {kind}"
-    return None
 
 
 def _scope(job: SyncJob, tenants: tuple[str, ...] | None) -> list[Composable]:

@@ -22,12 +22,13 @@ from psycopg.sql import Composable
 from psycopg.types.json import Jsonb
 
 from syncline.adapters import connections
+from syncline.adapters.catalog import read_catalog
 from syncline.adapters.failpoints import failpoint
 from syncline.adapters.failures import telling
-from syncline.adapters.source import column_types, tenant_name
+from syncline.adapters.source import tenant_name
 from syncline.core.compile import DELETED, REJECT, TRAILER, CompiledMapping
 from syncline.core.errors import EnvironmentFailure, Fenced, SchemaDrift, TenantRefused, TransientError
-from syncline.core.findings import nearest
+from syncline.core.fitting_target import fit_target
 from syncline.core.manifest import SyncJob
 from syncline.core.models import table_identifier
 from syncline.core.values import NO_TENANT, Balance, Batch, Counts
@@ -54,6 +55,17 @@ BOUNDARY = """
     from pg_class as c, pg_roles as r
     where c.oid = to_regclass(%(table)s)
       and (pg_has_role(session_user, r.oid, 'member') or pg_has_role(%(role)s, r.oid, 'member'))
+"""
+
+UNFORCED = "the table has not both ENABLE and FORCE ROW LEVEL SECURITY"
+CORRIDOR = """
+    select session_user, r.oid is not null, coalesce(pg_has_role(session_user, r.oid, 'member'), false),
+           exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace
+                   where n.nspname = 'syncline' and p.proname = 'enter') and s.oid is not null,
+           coalesce(has_schema_privilege(session_user, s.oid, 'create'), false)
+    from (values (1)) as once
+    left join pg_roles as r on r.rolname = %(role)s
+    left join pg_namespace as s on s.nspname = 'staged'
 """
 
 log = logging.getLogger(__name__)
@@ -88,6 +100,7 @@ class Target:
         self.job, self.batch, self._session = job, batch, session
         self._table = table_identifier(job.target.table)
         self._staged = sql.Identifier("staged", f"{job.id}__{batch.batch_id}")
+        self._enums: dict[str, Composable] = {}  # target column -> its enumeration, as the load found them
 
     # -- staging ------------------------------------------------------------------------------------------
 
@@ -205,6 +218,7 @@ class Target:
                 return earlier
             self._session.execute(sql.SQL("set local work_mem = {}").format(sql.Literal(WORK_MEM)))
             self._become_tenant()
+            self._enums = self._find_enums()
             judged = self._judge()
             if not self.batch.is_dry_run:
                 self._write(judged, loaded_at)
@@ -257,7 +271,7 @@ class Target:
     # -- before anything ----------------------------------------------------------------------------------
 
     def preflight(self) -> None:
-        """Stop before the first row: missing columns, or a role that row-level security would not bind."""
+        """Stop before the first row: columns that do not fit, or a role that row-level security would not bind."""
         with self._transaction("looking at the target"):
             self._become_tenant()  # the login may not even see the table's schema
             self._look_at_columns()
@@ -265,35 +279,19 @@ class Target:
 
     def _look_at_columns(self) -> None:
         target = self.job.target
-        have = column_types(self._session, target.table)
-        stamps = (target.stamps.batch, target.stamps.loaded_at, target.deleted)
-        wanted = [*self.job.mapping.fields, *(name for name in stamps if name)]
-        missing = [
-            f"column {name} is missing" + (f" (is it {near} now?)" if (near := nearest(name, have)) else "")
-            for name in wanted
-            if name not in have
-        ]
-        if missing:
+        catalog = read_catalog(self._session, [target.table], role=target.role)
+        wrong = [misfit.said for misfit in fit_target(self.job, catalog) if misfit.weight == "certain"]
+        if wrong:
             raise SchemaDrift(
                 f"{self.job.id}: {target.table} at '{target.connection}' differs from the mapping: "
-                f"{'; '.join(missing)}. Nothing was read or written. Mend the mapping or the table."
+                f"{'; '.join(wrong)}. Nothing was read or written. Mend the mapping or the table; "
+                f"`syncline check --connect {self.job.id}` says how."
             )
 
     def _look_at_role(self) -> None:
         if self.job.tenant_column is None:
             return
-        row = self._session.execute(BOUNDARY, {"table": self.job.target.table, "role": self.job.target.role}).fetchone()
-        exempt, owner, forced, unscoped = row or (True, True, False, True)
-        wrong = [
-            said
-            for is_wrong, said in (
-                (exempt, "a role that loads is, or may become, a superuser or one with BYPASSRLS"),
-                (owner, "a role that loads owns the table, or may become its owner"),
-                (not forced, "the table has not both ENABLE and FORCE ROW LEVEL SECURITY"),
-                (unscoped, f"a policy lets {self.job.target.role} in without syncline.scoped_tenants()"),
-            )
-            if is_wrong
-        ]
+        wrong = boundary_faults(self.job, self._session)
         if wrong:
             raise EnvironmentFailure(
                 f"{self.job.id}: the tenant boundary of {self.job.target.table} is not the database's: "
@@ -315,6 +313,12 @@ class Target:
 
     def _become_tenant(self) -> None:
         self._session.execute(sql.SQL("set local role {}").format(sql.Identifier(self.job.target.role)))
+
+    def _find_enums(self) -> dict[str, Composable]:
+        """Enumerations among the columns: PostgreSQL takes no text for one without a cast."""
+        table = read_catalog(self._session, [self.job.target.table]).tables.get(self.job.target.table)
+        columns = table.columns.values() if table is not None else ()
+        return {column.name: sql.Identifier(*column.enum) for column in columns if column.enum is not None}
 
     def _judge(self) -> Balance:
         """The outcome of every staged row against the table as it stands, before anything is written."""
@@ -391,12 +395,12 @@ class Target:
             deleted=_s(DELETED),
             key=self._same_key(),
             columns=_list(sql.Identifier(name) for name in [*names, *self._stamps(loaded_at)]),
-            values=_list([*(_s(name) for name in names), *self._stamps(loaded_at).values()]),
+            values=_list([*(self._value(name) for name in names), *self._stamps(loaded_at).values()]),
         )
 
     def _update(self, loaded_at: datetime) -> sql.Composed:
         changed = [name for name in self.job.mapping.fields if name not in self.job.target.key]
-        settings = {name: _s(name) for name in changed} | self._stamps(loaded_at)
+        settings = {name: self._value(name) for name in changed} | self._stamps(loaded_at)
         if self._is_soft and self.job.target.deleted:
             settings[self.job.target.deleted] = sql.SQL("false")
         return sql.SQL(
@@ -515,6 +519,10 @@ class Target:
     def _is_soft(self) -> bool:
         return self.job.on_delete == "soft"
 
+    def _value(self, name: str) -> Composable:
+        """A staged value as its column takes it."""
+        return sql.SQL("{}::{}").format(_s(name), self._enums[name]) if name in self._enums else _s(name)
+
     def _same_key(self) -> Composable:
         return sql.SQL(" and ").join(sql.SQL("{} = {}").format(_t(name), _s(name)) for name in self.job.target.key)
 
@@ -534,7 +542,7 @@ class Target:
 
     def _differs(self) -> Composable:
         names = [name for name in self.job.mapping.fields if name not in self.job.target.key]
-        parts: list[Composable] = [sql.SQL("{} is distinct from {}").format(_t(n), _s(n)) for n in names]
+        parts: list[Composable] = [sql.SQL("{} is distinct from {}").format(_t(n), self._value(n)) for n in names]
         if self._is_soft and self.job.target.deleted:
             parts.append(_t(self.job.target.deleted))
         return sql.SQL("({})").format(sql.SQL(" or ").join(parts)) if parts else sql.SQL("false")
@@ -578,6 +586,35 @@ def writing(job: SyncJob, batch: Batch, *, step: str) -> Iterator[Target]:
     session = connections.connect(job.target.connection, purpose=f"{job.id} {step}", autocommit=True)
     with session:
         yield Target(job, batch, session)
+
+
+def boundary_faults(job: SyncJob, session: psycopg.Connection) -> list[str]:
+    """Why row-level security would not keep the job's tenants apart. The session acts as the target's role."""
+    row = session.execute(BOUNDARY, {"table": job.target.table, "role": job.target.role}).fetchone()
+    exempt, owner, forced, unscoped = row or (True, True, False, True)
+    told = (
+        (exempt, "a role that loads is, or may become, a superuser or one with BYPASSRLS"),
+        (owner, "a role that loads owns the table, or may become its owner"),
+        (not forced, UNFORCED),
+        (unscoped, f"a policy lets {job.target.role} in without syncline.scoped_tenants()"),
+    )
+    return [said for is_wrong, said in told if is_wrong]
+
+
+def corridor_faults(job: SyncJob, session: psycopg.Connection) -> list[tuple[str, str]]:
+    """What the target does not lend yet, each with its remedy; asked as the login itself."""
+    role = job.target.role
+    row = session.execute(CORRIDOR, {"role": role}).fetchone()
+    login, is_role, is_member, is_installed, may_stage = row or ("", False, False, False, False)
+    if not is_installed:
+        return [("schemas syncline and staged are missing", "the target's owner runs include/target/001_corridor.sql")]
+    told = (
+        (not is_role, f"role {role} does not exist", "see include/target/README.md"),
+        (is_role and not is_member, f"login {login} may not become role {role}", f"grant {role} to {login};"),
+        (not may_stage, f"login {login} may not create tables in schema staged",
+         f"grant usage, create on schema staged to {login};"),
+    )  # fmt: skip
+    return [(said, mend) for is_wrong, said, mend in told if is_wrong]
 
 
 def _letter(row: tuple[str, list[str | None], list[str | None], list[str], str | None]) -> Letter:

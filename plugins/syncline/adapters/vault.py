@@ -37,10 +37,11 @@ NONCE_BYTES = 12  # what GCM is made for; random ones are safe for 2**32 payload
 DISTINCT_BYTES_MIN = 16  # 32 random bytes hold about 30 distinct ones; fewer than 16 is no accident
 FORMAT = "syncline dead letter 1"
 
-HOW_TO_MAKE_A_KEY = (
+MAKE_A_KEY = (
     'make one with `python -c "import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())"`'
-    " and keep it in your secret store: without it no dead letter can be read again"
+    " and keep it in your secret store"
 )
+HOW_TO_MAKE_A_KEY = f"{MAKE_A_KEY}: without it no dead letter can be read again"
 
 # The row's key as the ledger stores it: jsonb does not keep the order of an object's names, so neither do we.
 RowKey: TypeAlias = str | Sequence[str | None] | Mapping[str, str | None]
@@ -73,10 +74,11 @@ class Vault:
         Raises:
             EnvironmentFailure: No key, two of them, or one that is short, unreadable or not random.
         """
-        name, text = _present_key()
-        key = _decoded(text, name)
-        if not _looks_random(key):
-            raise EnvironmentFailure(f"{name} is a text or a pattern, not 32 random bytes; {HOW_TO_MAKE_A_KEY}.")
+        key = read_key(
+            "SYNCLINE_PAYLOAD_KEY",
+            without_it="rejected rows cannot be kept protected, so no batch may start",
+            advice=HOW_TO_MAKE_A_KEY,
+        )
         return cls(key, old_keys=_old_keys())
 
     def seal(self, payload: bytes, *, tenant_id: str, job_id: str, key: RowKey) -> tuple[bytes, str]:
@@ -121,41 +123,55 @@ def _key_id(key: bytes) -> str:
     return hashlib.sha256(b"syncline payload key id" + key).hexdigest()[:16]
 
 
-def _present_key() -> tuple[str, str]:
-    """The key's text, and where it stood, as an operator would look for it."""
-    text, file = os.environ.get("SYNCLINE_PAYLOAD_KEY"), os.environ.get("SYNCLINE_PAYLOAD_KEY_FILE")
+def read_key(variable: str, *, without_it: str, advice: str) -> bytes:
+    """The 32 random bytes that a variable holds as base64url, or the file that `<variable>_FILE` names.
+
+    Args:
+        without_it: What does not work without the key, for the error.
+        advice: How to make one, for the error.
+
+    Raises:
+        EnvironmentFailure: No key, two of them, or one that is short, unreadable or not random.
+    """
+    name, text = _present_key(variable, without_it, advice)
+    key = _decoded(text, name, advice)
+    if not _looks_random(key):
+        raise EnvironmentFailure(f"{name} is a text or a pattern, not 32 random bytes; {advice}.")
+    return key
+
+
+def _present_key(variable: str, without_it: str, advice: str) -> tuple[str, str]:
+    """Where the key's text stands, as an operator would look for it, and the text."""
+    text, file = os.environ.get(variable), os.environ.get(f"{variable}_FILE")
     if text and file:
-        raise EnvironmentFailure("SYNCLINE_PAYLOAD_KEY and SYNCLINE_PAYLOAD_KEY_FILE are both set: unset one of them.")
+        raise EnvironmentFailure(f"{variable} and {variable}_FILE are both set: unset one of them.")
     if text:
-        return "SYNCLINE_PAYLOAD_KEY", text
+        return variable, text
     if not file:
-        raise EnvironmentFailure(
-            "SYNCLINE_PAYLOAD_KEY is not set (nor SYNCLINE_PAYLOAD_KEY_FILE): rejected rows cannot be kept "
-            f"protected, so no batch may start; {HOW_TO_MAKE_A_KEY}."
-        )
+        raise EnvironmentFailure(f"{variable} is not set (nor {variable}_FILE): {without_it}; {advice}.")
     try:
-        return f"SYNCLINE_PAYLOAD_KEY_FILE ({file})", Path(file).read_text(encoding="ascii")
+        return f"{variable}_FILE ({file})", Path(file).read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:
         raise EnvironmentFailure(
-            f"SYNCLINE_PAYLOAD_KEY_FILE ({file}) cannot be read: {type(error).__name__}; {HOW_TO_MAKE_A_KEY}."
+            f"{variable}_FILE ({file}) cannot be read: {type(error).__name__}; {advice}."
         ) from None
 
 
 def _old_keys() -> list[bytes]:
     texts = os.environ.get("SYNCLINE_PAYLOAD_KEYS_OLD", "").split(",")
     named = [(f"SYNCLINE_PAYLOAD_KEYS_OLD, key {place},", text) for place, text in enumerate(texts, start=1)]
-    return [_decoded(text, name) for name, text in named if text.strip()]
+    return [_decoded(text, name, HOW_TO_MAKE_A_KEY) for name, text in named if text.strip()]
 
 
-def _decoded(text: str, name: str) -> bytes:
+def _decoded(text: str, name: str, advice: str) -> bytes:
     """The key's bytes; a wrong one is described by its length, never quoted."""
     compact = text.strip().rstrip("=")
     try:
         key = base64.b64decode(compact + "=" * (-len(compact) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
-        raise EnvironmentFailure(f"{name} is not base64url; {HOW_TO_MAKE_A_KEY}.") from None
+        raise EnvironmentFailure(f"{name} is not base64url; {advice}.") from None
     if len(key) != KEY_BYTES:
-        raise EnvironmentFailure(f"{name} holds {len(key)} bytes, {KEY_BYTES} are needed; {HOW_TO_MAKE_A_KEY}.")
+        raise EnvironmentFailure(f"{name} holds {len(key)} bytes, {KEY_BYTES} are needed; {advice}.")
     return key
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from syncline.core.findings import Finding
 from syncline.core.manifest import SyncJob, examine_job, examine_mapping, files_below, job_ids, rivals
+from syncline.core.reference_files import KINDS, examine_reference
 
 # Airflow gives a DAG file 50 s; at 7 ms a manifest (reading it and making its DAG) so many leave it a third.
 MANIFESTS_MAX = 5_000
@@ -30,6 +31,9 @@ def check_project(root: Path) -> tuple[list[SyncJob], list[Finding]]:
     for path in sorted((root / "include" / "mappings").glob("*.yaml")):
         if path.stem not in used:
             findings.update(examine_mapping(root, path.stem)[1])
+    for folder in KINDS:
+        for path in sorted((root / "include" / folder).glob("*.yaml")):
+            findings.update(examine_reference(root, folder, path.stem)[2])
     findings.update(_stray_files(root))
     findings.update(_too_many(root))
     return jobs, sorted(findings)
@@ -37,13 +41,13 @@ def check_project(root: Path) -> tuple[list[SyncJob], list[Finding]]:
 
 def _stray_files(root: Path) -> Iterator[Finding]:
     """A file that looks like a manifest but is not read would be a job nobody has."""
-    for name in ("manifests", "mappings"):
+    for name in ("manifests", "mappings", *KINDS):
         folder = root / "include" / name
         for path in files_below(folder):
             if (path.suffix == ".yaml" and path.parent == folder) or path.name == "README.md":
                 continue
             shown = path.relative_to(root).as_posix()
-            yield Finding(shown, 1, 1, "M22", "this file is not read", f"name it include/{name}/<job>.yaml")
+            yield Finding(shown, 1, 1, "M22", "this file is not read", f"name it include/{name}/<name>.yaml")
             for rival in rivals(folder, path.stem):
                 if folder / rival != path:
                     said = f"'{path.stem}' is also the name of include/{name}/{rival}"

@@ -41,12 +41,13 @@ def convert(value: Composable, given: PgType, target: PgType) -> Converted:
     if given.family == "float":
         # By its shortest text: the cast itself would round to 15 digits.
         return _to_number(template("({v})::text::numeric", v=value), PgType("numeric"), target)
+    beyond = template("(isfinite({v}) and {v} > {last})", v=value, last=sql.Literal(LAST_DAY_OF_TIMESTAMP))
     if (given.name, target.name) == ("date", "timestamp"):
-        beyond = template("(isfinite({v}) and {v} > {last})", v=value, last=sql.Literal(LAST_DAY_OF_TIMESTAMP))
         return _guarded(value, "overflow", beyond)
-    if given.family in ("timestamp", "timestamptz") and given.family == target.family:  # rounded up, it may not exist
-        beyond = template("(isfinite({v}) and {v} > {last})", v=value, last=sql.Literal(LAST_DAY_OF_TIMESTAMP))
-        return _guarded(value, "overflow", beyond)
+    if target.name in ("timestamp", "timestamptz") and given.becomes(target) == "lossy":
+        return _guarded(value, "overflow", beyond)  # rounded up, it may not exist
+    if (given.name, target.name) == ("timestamp", "time"):  # PostgreSQL makes NULL of it without a word
+        return _guarded(value, "overflow", template("not isfinite({v})", v=value))
     return Converted(value)
 
 

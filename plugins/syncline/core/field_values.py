@@ -113,8 +113,8 @@ class Computed:
 class Concat(NeverFaulty, Frozen):
     """Columns joined by a separator; NULL ones are left out, all NULL gives NULL."""
 
-    columns: Columns
-    separator: str = " "
+    columns: Columns = Field(description="The columns, in order", examples=[["given_name", "family_name"]])
+    separator: str = Field(" ", description="What stands between two values", examples=[" ", ", "])
 
     def places(self, types: Types) -> Places:
         return {column: ("concat", "columns", n) for n, column in enumerate(self.columns)}
@@ -191,8 +191,12 @@ class SurrogateKey(NeverFaulty, Frozen):
     Source: RFC 9562, version 8 from the first 128 bits of SHA-256(namespace || JSON array of the values as text).
     """
 
-    columns: Annotated[tuple[Name, ...], Field(min_length=1, max_length=ARGUMENTS_MAX)]
-    namespace: Annotated[str, Field(min_length=1, max_length=100)]
+    columns: Annotated[tuple[Name, ...], Field(min_length=1, max_length=ARGUMENTS_MAX)] = Field(
+        description="The columns that identify the thing, in order", examples=[["tenant_id", "worker_id"]]
+    )
+    namespace: Annotated[str, Field(min_length=1, max_length=100)] = Field(
+        description="What the key is of: keys of two namespaces never meet", examples=["worker"]
+    )
 
     def places(self, types: Types) -> Places:
         return {column: ("surrogate_key", "columns", n) for n, column in enumerate(self.columns)}
@@ -228,14 +232,27 @@ class Lookup(NeverFaulty, Frozen):
     `newest_by` is taken (`newest`).
     """
 
-    table: Table
-    match: dict[Name, Name] = Field(min_length=1)
-    take: Name
-    take_type: TypeName = TEXT
-    on_missing: Literal["reject", "null", "default"] = "reject"
-    default: Scalar | None = None
-    on_several: Literal["reject", "null", "newest"] = "reject"
-    newest_by: Name | None = None
+    table: Table = Field(description="The table that is looked into", examples=["mdm.organisation"])
+    match: dict[Name, Name] = Field(
+        min_length=1,
+        description="Column of that table -> the column of this row that must be equal; NULL equals nothing",
+        examples=[{"tenant_id": "tenant_id", "organisation_id": "organisation_id"}],
+    )
+    take: Name = Field(description="The column whose value is taken", examples=["legal_name"])
+    take_type: TypeName = Field(TEXT, description="The type of that column")
+    on_missing: Literal["reject", "null", "default"] = Field(
+        "reject", description="No row matches: the row is rejected, the value is NULL, or it is `default`"
+    )
+    default: Scalar | None = Field(
+        None, description="The value where no row matches; with on_missing: default", examples=["unknown"]
+    )
+    on_several: Literal["reject", "null", "newest"] = Field(
+        "reject", description="Several rows match: the row is rejected, the value is NULL, or the newest one's is taken"
+    )
+    newest_by: Name | None = Field(
+        None, description="The greatest value of this column is the newest; with on_several: newest",
+        examples=["updated_at"],
+    )  # fmt: skip
 
     @model_validator(mode="after")
     def _belongs(self) -> Self:
@@ -261,8 +278,8 @@ class Lookup(NeverFaulty, Frozen):
 class Branch(Frozen):
     """A column or a constant."""
 
-    from_: Name | None = Field(None, alias="from")
-    constant: Scalar | None = None
+    from_: Name | None = Field(None, alias="from", description="A source column, as it is", examples=["nick_name"])
+    constant: Scalar | None = Field(None, description="This value", examples=["employed"])
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -286,8 +303,12 @@ Condition = Annotated[
 class Case(Frozen):
     """`if` is a mapping of columns to the values they may have (null among them), or a restricted expression."""
 
-    if_: Condition = Field(alias="if")
-    then: Branch
+    if_: Condition = Field(
+        alias="if",
+        description="Columns with the values that they may have, or a restricted expression; NULL does not hold",
+        examples=[{"status_code": ["ACT", "LOA"]}],
+    )
+    then: Branch = Field(description="What the field is where the condition holds", examples=[{"constant": "employed"}])
 
 
 class When(Frozen):

@@ -70,14 +70,14 @@ class FieldMap(Frozen):
     )
     otherwise: Branch | None = Field(None, description="What `when` gives where no case holds; null gives NULL")
     expression: Annotated[str, Field(min_length=1)] | None = Field(
-        None, description="A restricted SQL expression over the columns of this row (docs/expressions.md)"
+        None,
+        description="A restricted SQL expression over the columns of this row (docs/expressions.md)",
+        examples=["round(annual_salary / 12, 2)"],
     )
     json_object: ObjectKeys | None = Field(None, description="A jsonb object: key -> the column that fills it")
     array: ElementColumns | None = Field(None, description="An array of these columns")
     surrogate_key: SurrogateKey | None = Field(None, description="A uuid that follows from the values of columns")
-    type: TypeName = Field(
-        description="Type of the target column", examples=["text", "varchar(40)", "numeric(12,2)", "date"]
-    )
+    type: TypeName = Field(description="Type of the target column")
     steps: tuple[Step, ...] = Field(
         (), max_length=20, description="What is done to the value, in order (docs/transforms.md)"
     )  # what needs more is a program, not a mapping
@@ -85,7 +85,10 @@ class FieldMap(Frozen):
         (), max_length=20, description="What must hold of the finished value; else its row is rejected"
     )
     lossy: str | None = Field(
-        None, min_length=10, description="Why it is right that the conversion to `type` loses something"
+        None,
+        min_length=10,
+        description="Why it is right that the conversion to `type` loses something",
+        examples=["the report shows whole days"],
     )
     severity: Literal["critical", "medium", "low"] = Field(
         "medium", description="critical: financial, personal; medium: operational; low: descriptive"
@@ -93,7 +96,9 @@ class FieldMap(Frozen):
     pii: PiiClass = Field(
         "none", description="Class of personal data; what has one is never shown in previews or reports"
     )
-    description: str = Field("", description="For the people who read this document")
+    description: str = Field(
+        "", description="For the people who read this document", examples=["as it stands on the pay slip"]
+    )
 
     @model_validator(mode="after")
     def _one_beginning(self) -> Self:
@@ -141,10 +146,18 @@ Fault = tuple[tuple[str | int, ...], str, str, str] | tuple[tuple[str | int, ...
 class Mapping(Frozen):
     """A whole mapping document. `source` declares the columns it reads, `fields` the target's columns."""
 
-    version: Version
-    description: str = ""
-    source: dict[Name, TypeName] = Field(min_length=1)
-    fields: Annotated[dict[Name, FieldMap], Field(min_length=1), BeforeValidator(lambda v: v if v is not None else {})]
+    version: Version = Field(description="Version of this document; a change that readers notice raises the first part")
+    description: str = Field(
+        "", description="What becomes what, in a sentence", examples=["Worker of the hub as an employee"]
+    )
+    source: dict[Name, TypeName] = Field(
+        min_length=1,
+        description="Source columns that the fields read, with their types",
+        examples=[{"worker_id": "text"}],
+    )
+    fields: Annotated[
+        dict[Name, FieldMap], Field(min_length=1), BeforeValidator(lambda v: v if v is not None else {})
+    ] = Field(description="Target columns, each with what it begins with, what is done to it and what must hold of it")
 
     @cached_property
     def lookups(self) -> dict[str, Lookup]:

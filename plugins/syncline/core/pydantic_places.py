@@ -5,38 +5,68 @@ pydantic knows the path of a mistake, the document knows the line of a path; nei
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from syncline.core.documents import KEY, Document, Where
 from syncline.core.findings import nearest
 from syncline.core.sensitive import is_secret_key
-from syncline.core.strict_yaml import Document
-from syncline.core.transforms.base import Check, Transform
 
-Where = tuple[str | int, ...]
-WORDS: dict[str | int, dict[str, Any]] = {"steps": Transform.known, "checks": Check.known}  # list of words -> its words
 WANTED = {
     "int": "a whole number",
     "float": "a number",
-    "string": "text; put it in quotes",
+    "string": "text",
     "bool": "true or false",
     "tuple": "a list",
     "dict": "a mapping",
     "model": "a mapping",
 }
 SHOWN_MAX = 60
+QUOTED = re.compile(r"'([^']*)'")  # how pydantic lists what it expects
+WORDS_MAX = 20  # where more are known and one is near, the others are no help
+Said = tuple[str, str, str, str]  # code, what was found, what is allowed, the nearest right name
 
 
 def tell(error: ValidationError, document: Document, kind: type[BaseModel]) -> None:
     """Add one finding per mistake that pydantic found in the document."""
     for mistake in error.errors(include_url=False):
-        where = tuple(part for part in mistake["loc"] if part != "[key]")  # pydantic's marker of dict keys
-        document.mistake(where, *_said(mistake, where, kind))
+        where = _in_document(mistake["loc"], document)
+        is_about_key = where[-1:] == (KEY,) and where not in document.values
+        said = _said(mistake, where[:-1] if is_about_key else where, kind)
+        context = mistake.get("ctx", {})
+        document.mistake(
+            where if is_about_key else _told_at(mistake, where), *said,
+            offset=context.get("offset"), length=context.get("length", 1),
+        )  # fmt: skip
 
 
-def _said(mistake: Any, where: Where, kind: type[BaseModel]) -> tuple[str, str, str, str]:
-    """Code, what was found, what is allowed, the nearest right name."""
+def _in_document(where: Where, document: Document) -> Where:
+    """The path without the parts that only the model has: `{truncate: 3}` holds no `length` that is written."""
+    while where[:-1] and where not in document.values:
+        for n in range(len(where) - 1):
+            if where[: n + 1] not in document.values and (*where[:n], where[n + 1]) in document.values:
+                where = where[:n] + where[n + 1 :]
+                break
+        else:
+            break
+    return where
+
+
+def _told_at(mistake: Any, where: Where) -> Where:
+    """The path that is underlined: a name that is not known is a key, not what stands under it."""
+    match mistake["type"]:
+        case "extra_forbidden":
+            return (*where, KEY)
+        case "union_tag_invalid":
+            return (*where, mistake["ctx"]["tag"], KEY)
+        case _:
+            return where
+
+
+def _said(mistake: Any, where: Where, kind: type[BaseModel]) -> Said:
     last, given = where[-1] if where else "", mistake["input"]
     match mistake["type"]:
         case "extra_forbidden" if is_secret_key(str(last)):
@@ -44,27 +74,57 @@ def _said(mistake: Any, where: Where, kind: type[BaseModel]) -> tuple[str, str, 
         case "extra_forbidden":
             names = _allowed_names(kind, where[:-1])
             allowed = f"one of: {', '.join(names)}" if names else "it takes no keys"
-            return "M01", f"unknown key '{last}'", allowed, nearest(str(last), names)
+            return "M01", f"unknown key '{str(last)[:SHOWN_MAX]}'", allowed, nearest(str(last), names)
         case "missing":
             return "M02", f"'{last}' is missing", "it has no default", ""
         case "union_tag_invalid":
-            words = sorted(WORDS[where[-2]])
-            tag = mistake["ctx"]["tag"]
-            return "M01", f"unknown word '{tag[:SHOWN_MAX]}'", f"one of: {', '.join(words)}", nearest(tag, words)
-        case "union_tag_not_found" | "model_attributes_type":
-            return "M02", f"{_what(given)} is no item of {where[-2]}", "write `trim` or `{max_length: 40}`", ""
+            words = sorted(QUOTED.findall(mistake["ctx"]["expected_tags"]))
+            return _unknown_word(str(mistake["ctx"]["tag"]), words)
+        case "union_tag_not_found" | "model_attributes_type" if isinstance(last, int):
+            return "M02", f"{_what(given)} is no item of {_list_name(where)}", "write `trim` or `{max_length: 40}`", ""
         case "literal_error":
-            choices = [choice.strip("'") for choice in mistake["ctx"]["expected"].replace(" or ", ", ").split(", ")]
+            choices = QUOTED.findall(mistake["ctx"]["expected"])
             near = nearest(given, choices) if isinstance(given, str) else ""
-            return "M02", f"'{last}' is {_what(given)}", f"one of: {', '.join(choices)}", near
-        case custom if custom.startswith("M") and custom[1:].isdigit():
-            return custom, mistake["msg"], "", ""
+            return "M02", f"{_named(where)} is {_what(given)}", f"one of: {', '.join(choices)}", near
+        case custom if re.fullmatch(r"M\d\d", custom):
+            context = mistake.get("ctx", {})
+            return custom, mistake["msg"], str(context.get("allowed", "")), str(context.get("nearest", ""))
         case simple if (wanted := WANTED.get(simple.split("_")[0])) and simple.endswith(
             ("_type", "_parsing", "_float")
         ):
-            return "M02", f"'{last}' is {_what(given)}", wanted, ""
+            quotes = "; put it in quotes" if wanted == "text" and isinstance(given, int | float) else ""
+            return "M02", f"{_named(where)} is {_what(given)}", wanted + quotes, ""
         case _:
-            return "M02", f"'{last}': {mistake['msg'].removeprefix('Value error, ')}", "", ""
+            return "M02", f"{_named(where)} is {_what(given)}", _limit(mistake["msg"]), ""
+
+
+def _unknown_word(word: str, words: list[str]) -> Said:
+    near = nearest(word, words)
+    allowed = f"one of: {', '.join(words)}"
+    if near and len(words) > WORDS_MAX:
+        allowed = f"docs/transforms.md lists the {len(words)} that are known here"
+    return "M01", f"unknown word '{word[:SHOWN_MAX]}'", allowed, near
+
+
+def _named(where: Where) -> str:
+    """The key that a mistake is about, or the item of a list."""
+    if not where:
+        return "the file"
+    last = where[-1]
+    return f"item {last + 1} of {_list_name(where)}" if isinstance(last, int) else f"'{str(last)[:SHOWN_MAX]}'"
+
+
+def _list_name(where: Where) -> str:
+    return next((f"'{part[:SHOWN_MAX]}'" for part in reversed(where) if isinstance(part, str)), "the list")
+
+
+def _limit(message: str) -> str:
+    """pydantic's sentence about a limit, as what is allowed."""
+    said = message.removeprefix("Value error, ")
+    for begin in ("Input should be ", "Value should ", "Tuple should ", "Dictionary should ", "String should "):
+        if said.startswith(begin):
+            return f"it should {'be ' if begin == 'Input should be ' else ''}{said.removeprefix(begin)}"
+    return said
 
 
 def _what(given: Any) -> str:
@@ -84,20 +144,32 @@ def _what(given: Any) -> str:
 
 def _allowed_names(kind: type[BaseModel], where: Where) -> list[str]:
     """The keys that the model at a path allows."""
-    model: type[BaseModel] = kind
+    models: list[type[BaseModel]] = [kind]
     is_key = False  # of a mapping whose keys are the author's own: a field may be named like a key of ours
-    for before, part in zip(("", *where), where, strict=False):
-        if isinstance(before, int):  # an item of steps or checks: its word
-            model = Transform.known.get(str(part)) or Check.known.get(str(part)) or model
-            continue
-        fields = {field.alias or name: field for name, field in model.model_fields.items()}
-        if is_key or part not in fields:
+    for part in where:
+        found = [annotation for model in models for name, annotation in _fields(model) if name == part and not is_key]
+        if found:
+            is_key = any(_is_free(annotation) for annotation in found)
+            models = [model for annotation in found for model in _models_in(annotation)] or models
+        elif not isinstance(part, int):  # a key of the author's own, or the word that says which item this is
+            models = [model for model in models if _word_of(model) == part] or models
             is_key = False
-            continue
-        annotation = fields[str(part)].annotation
-        is_key = get_origin(annotation) is dict
-        model = next(iter(_models_in(annotation)), model)
-    return [field.alias or name for name, field in model.model_fields.items() if name != "word"]
+    return list(dict.fromkeys(name for model in models for name, _ in _fields(model) if name != "word"))
+
+
+def _fields(model: type[BaseModel]) -> Iterator[tuple[str, Any]]:
+    """The keys of a model as files write them, and what stands under them."""
+    return ((field.alias or name, field.annotation) for name, field in model.model_fields.items())
+
+
+def _word_of(model: type[BaseModel]) -> Any:
+    word = model.model_fields.get("word")
+    return word.default if word is not None else None
+
+
+def _is_free(annotation: Any) -> bool:
+    """Whether a mapping with keys of the author's own stands here."""
+    return get_origin(annotation) is dict or any(_is_free(argument) for argument in get_args(annotation))
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -40,9 +40,9 @@ Day = Annotated[date, BeforeValidator(_day)]
 class Entry(Frozen):
     """What a code stands for, and when: from the first day to the last, both included; without them always."""
 
-    value: str
-    valid_from: Day | None = None
-    valid_to: Day | None = None
+    value: str = Field(description="What the code stands for", examples=["active"])
+    valid_from: Day | None = Field(None, description="First day on which it holds; without it since ever")
+    valid_to: Day | None = Field(None, description="Last day on which it holds; without it for ever")
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -68,10 +68,16 @@ Entries = Annotated[tuple[Entry, ...], BeforeValidator(_entries), Field(min_leng
 class CodeList(Frozen):
     """One `include/code_lists/<name>.yaml`: code -> its counterpart, or several with their periods."""
 
-    version: Version
-    description: Annotated[str, Field(min_length=10)]
-    source: str = ""
-    entries: dict[str, Entries] = Field(min_length=1)
+    version: Version = Field(description="Version of this list; every change raises it")
+    description: Annotated[str, Field(min_length=10)] = Field(
+        description="What the codes are, and whose", examples=["Status of a worker, as payroll calls it"]
+    )
+    source: str = Field("", description="Who publishes the list, and where", examples=["ISO 4217, list one"])
+    entries: dict[str, Entries] = Field(
+        min_length=1,
+        description="Code -> its counterpart, or its counterparts with their periods",
+        examples=[{"ACT": "active", "TRM": "left"}],
+    )
 
     @model_validator(mode="after")
     def _one_at_a_time(self) -> Self:
@@ -103,13 +109,21 @@ class Calendar(Frozen):
     A day outside that range is unknown, never a working day.
     """
 
-    version: Version
-    description: Annotated[str, Field(min_length=10)]
-    source: str = ""
-    weekend: tuple[Weekday, ...] = ("saturday", "sunday")
-    first_day: Day
-    last_day: Day
-    holidays: dict[Day, str] = Field(default_factory=dict)
+    version: Version = Field(description="Version of this calendar; every change raises it")
+    description: Annotated[str, Field(min_length=10)] = Field(
+        description="Whose days these are", examples=["Bank holidays of England and Wales"]
+    )
+    source: str = Field(
+        "", description="Who publishes the days, and where", examples=["https://www.gov.uk/bank-holidays"]
+    )
+    weekend: tuple[Weekday, ...] = Field(
+        ("saturday", "sunday"), description="Days of the week on which nobody works", examples=[["saturday", "sunday"]]
+    )
+    first_day: Day = Field(description="First day that the calendar knows")
+    last_day: Day = Field(description="Last day that the calendar knows; a day outside is unknown, never a working day")
+    holidays: dict[Day, str] = Field(
+        default_factory=dict, description="Day -> its name", examples=[{"2026-12-25": "Christmas Day"}]
+    )
 
     @model_validator(mode="after")
     def _within(self) -> Self:

@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from syncline.core.findings import Finding
+from syncline.core.documents import Document, Spot, Where, spot_of
 from syncline.core.sensitive import blotted, secrets_in
+
+__all__ = ["BYTES_MAX", "DEPTH_MAX", "Document", "read"]
 
 BYTES_MAX = 256 * 1024  # no manifest that people review is larger; a larger one stalls the parser
 DEPTH_MAX = 20  # the deepest honest file has 8 levels
@@ -38,89 +40,135 @@ AMBIGUOUS = re.compile(
     r"|[-+]?0[0-9]+|0[xob][0-9a-fA-F]+|\+[0-9]+|[0-9]+(:[0-9]{2})+(\.[0-9]+)?|-?[0-9]{19,}"
     r"|[-+]?[0-9_]*\.[0-9_]*|[-+]?[0-9.]+[eE][-+]?[0-9]+|[0-9]+_[0-9_]+|[-+]?\.(?i:inf|nan)"
 )
+BOM = "\ufeff"
+HIDDEN_MAX = 20  # told of one file: more is a file of another kind
+TAG_SHOWN, KEY_SHOWN = 80, 80  # signs of what is quoted in a message
+AGAIN = -1  # in a path: no key and no item of the data, but something that stands there too
 # Control characters (a terminal obeys them), zero-width and bidi ones (a reviewer is shown something else), and
 # line ends that only some readers see.
 HIDDEN = re.compile(
     "[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
     "\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
 )
-
-
-@dataclass
-class Document:
-    """A parsed file: plain data, and the line and column of every key path in it.
-
-    `places` maps a path such as ("source", "key", 0) to its (line, column), counted from 1.
-    """
-
-    path: str
-    data: Any = None
-    places: dict[tuple[str | int, ...], tuple[int, int]] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
-
-    def place(self, where: tuple[str | int, ...]) -> tuple[int, int]:
-        """Where a key path stands, or the nearest of its parents."""
-        while where and where not in self.places:
-            where = where[:-1]
-        return self.places.get(where, (1, 1))
-
-    def mistake(
-        self, where: tuple[str | int, ...], code: str, found: str, allowed: str = "", nearest: str = ""
-    ) -> None:
-        self.mistake_at(self.place(where), code, found, allowed, nearest)
-
-    def mistake_at(self, place: tuple[int, int], code: str, found: str, allowed: str = "", nearest: str = "") -> None:
-        self.findings.append(Finding(self.path, *place, code, found, allowed, nearest))
+# What libyaml says, and what it means to who wrote the file.
+OPEN_QUOTE = ("a quote that is never closed", "close it, or escape the quote inside")
+DIRECTIVE = ("a directive", "remove the line that begins with %")
+BACKSLASH = ("a backslash and a sign that YAML does not know", "use single quotes, or write two backslashes")
+PROBLEMS = {
+    "mapping values are not allowed in this context": (
+        "a second `: ` in one line",
+        "quote a value that holds `: `",
+    ),
+    "could not find expected ':'": (
+        "a line that is no `key: value`",
+        "write `key: value`, with a space behind the colon",
+    ),
+    "did not find expected key": (
+        "a line that does not fit those above it",
+        "align the keys of one mapping; close every quote and bracket",
+    ),
+    "did not find expected '-' indicator": (
+        "a line that does not fit the list above it",
+        "align it with the list's dashes",
+    ),
+    "block sequence entries are not allowed in this context": (
+        "a list that begins in the line of its key",
+        "write it below the key, or as [a, b]",
+    ),
+    "did not find expected node content": (
+        "a sign of YAML's own where a value should stand",
+        "quote a value that begins with a comma or a bracket",
+    ),
+    "did not find expected <document start>": (
+        "a line that does not fit those above it",
+        "align the keys of one mapping; close every quote and bracket",
+    ),
+    "found character that cannot start any token": (
+        "a value that begins with a sign of YAML's own",
+        "quote this value",
+    ),
+    "found unexpected ':'": ("a `:` inside of a plain value", "quote the value"),
+    "did not find expected comment or line break": (
+        "more text in the line of `|` or `>`",
+        "begin the text in the next line",
+    ),
+    "did not find expected ',' or '}'": (
+        "a `{` that is not closed, or a missing comma",
+        "write a comma between the items and } behind the last",
+    ),
+    "did not find expected ',' or ']'": (
+        "a `[` that is not closed, or a missing comma",
+        "write a comma between the items and ] behind the last",
+    ),
+    "found incompatible YAML document": DIRECTIVE,
+    "found unknown directive name": DIRECTIVE,
+    "found duplicate %YAML directive": DIRECTIVE,
+    "found duplicate %TAG directive": DIRECTIVE,
+    "found unexpected end of stream": OPEN_QUOTE,
+    "found unexpected document indicator": OPEN_QUOTE,
+    "found unknown escape character": BACKSLASH,
+    "did not find expected hexdecimal number": BACKSLASH,
+    "found invalid Unicode character escape code": ("an escape that is no character", "write the character itself"),
+}
+UNCLOSED = {
+    "did not find expected ',' or '}'", "did not find expected ',' or ']'", "found unexpected end of stream",
+    "found unexpected document indicator", "could not find expected ':'",
+}  # fmt: skip
 
 
 def read(path: Path, shown_as: str) -> Document:
     """Read one file; mistakes are collected in `findings`, nothing is raised for a user's mistake."""
-    document = Document(shown_as)
+    document = Document(shown_as, is_read=False)
     text = _text(path, document)
     if text is not None:
-        document.data = _parsed(_without_secrets(text, document), document)
+        document.data = _parsed(document.text, document)
+    else:
+        document.is_whole = False
+    document.finish()
     return document
 
 
 def _text(path: Path, document: Document) -> str | None:
+    """The file's text without its secrets, which is the document's text too; None where there is none to parse."""
     try:
         if path.stat().st_size > BYTES_MAX:
             document.mistake((), "M23", "the file is larger than 256 KB", "split it, or keep data out of it")
             return None
-        text = path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        document.mistake((), "M12", f"byte {error.start} is not UTF-8", "save the file as UTF-8")
-        return None
+        content = path.read_bytes()
     except OSError as error:
         document.mistake((), "M12", f"the file cannot be read ({error.strerror})")
         return None
-    if hidden := HIDDEN.search(text):
-        _refuse_hidden(document, _place_in(text, hidden.start()), hidden[0])
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        readable = content[: error.start].decode("utf-8")
+        _keep_without_secrets(readable + content[error.start :].decode("utf-8", "backslashreplace"), document)
+        spot = document.spot_at(len(readable), len(readable) + len(r"\xff"))
+        document.mistake_at(spot, "M12", f"byte {error.start} is not UTF-8", "save the file as UTF-8")
         return None
-    return text
+    if text.startswith(BOM):
+        document.mistake_at(Spot(1, 1), "M12", "invisible character U+FEFF", "save the file as UTF-8 without BOM")
+        text = text[1:]
+    _keep_without_secrets(text, document)
+    hidden = list(islice(HIDDEN.finditer(text), HIDDEN_MAX))
+    for found in hidden:
+        _refuse_hidden(document, document.spot_at(*found.span()), found[0])
+    return None if hidden else document.text
 
 
-def _without_secrets(text: str, document: Document) -> str:
-    spans = list(secrets_in(text))
-    for begin, _ in spans:
+def _keep_without_secrets(text: str, document: Document) -> None:
+    document.blots = list(secrets_in(text))
+    document.text = blotted(text, document.blots)
+    for begin, behind in document.blots:
         document.mistake_at(
-            _place_in(text, begin), "M21", "this looks like a secret; it is not shown",
+            document.spot_at(begin, behind), "M21", "this looks like a secret; it is not shown",
             "remove it, and change it where it is valid: files name connection ids, the operator keeps the secrets",
         )  # fmt: skip
-    return blotted(text, spans)
 
 
-def _place_in(text: str, offset: int) -> tuple[int, int]:
-    return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
-
-
-def _place_of(mark: Any) -> tuple[int, int]:
-    return (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
-
-
-def _refuse_hidden(document: Document, place: tuple[int, int], character: str) -> None:
+def _refuse_hidden(document: Document, spot: Spot, character: str) -> None:
     said = f"invisible character U+{ord(character):04X}"
-    document.mistake_at(place, "M12", said, "remove it: control, zero-width and bidi characters, and BOM")
+    document.mistake_at(spot, "M12", said, "remove it: control, zero-width and bidi characters, and BOM")
 
 
 def _parsed(text: str, document: Document) -> Any:
@@ -128,32 +176,57 @@ def _parsed(text: str, document: Document) -> Any:
     try:
         return _Builder(document, yaml.parse(text, Loader=Loader)).file()
     except yaml.MarkedYAMLError as error:
-        line, column = _place_of(error.problem_mark or error.context_mark)
-        document.mistake_at((line, column), *_syntax(error, text, line))
+        spot = _spot_of_error(error)
+        document.mistake_at(spot, *_syntax(error, document, spot))
     except yaml.YAMLError as error:  # the reader's errors carry no mark
         document.mistake((), "M12", f"not readable as YAML ({type(error).__name__})", "plain printable text")
     except _TooDeep as error:
-        document.mistake_at(error.place, "M10", f"nested deeper than {DEPTH_MAX} levels", "a few levels")
+        document.mistake_at(error.spot, "M10", f"nested deeper than {DEPTH_MAX} levels", "a few levels")
+    document.is_whole = False
     return None
 
 
-def _syntax(error: yaml.MarkedYAMLError, text: str, line: int) -> tuple[str, str, str]:
-    lines = text.splitlines()
-    shown = lines[line - 1] if 0 < line <= len(lines) else ""
+def _spot_of_error(error: yaml.MarkedYAMLError) -> Spot:
+    """Where the parser gave up; what was opened and never closed is told where it was opened."""
+    mark, opened = error.problem_mark, error.context_mark
+    if opened is not None and (mark is None or (opened.line < mark.line and error.problem in UNCLOSED)):
+        mark = opened
+    return Spot(mark.line + 1, mark.column + 1, 1) if mark is not None else Spot(1, 1)
+
+
+def _syntax(error: yaml.MarkedYAMLError, document: Document, spot: Spot) -> tuple[str, str, str]:
+    """Code, what was found and what is allowed, for a file that is no YAML."""
+    problem = error.problem_mark.line + 1 if error.problem_mark is not None else spot.line
+    shown = document.lines[problem - 1] if problem <= len(document.lines) else ""
     if "alias" in str(error) or re.search(r":\s+\*", shown):
         if re.search(r"\*[\s/*\d]", shown):
             return "M07", "an unquoted `*`", 'quote cron expressions: cron: "15 1 * * *"'
         return "M10", "an alias", "anchors and aliases are not allowed: write the value out"
+    if "anchor" in str(error):
+        return "M10", "an anchor", "anchors and aliases are not allowed: write the value out"
+    if re.search(r"\btag\b", str(error)):
+        return "M09", "a tag", "YAML tags are not allowed; quote a value that begins with `!`"
     if "\t" in shown:
         return "M12", "a tab", "indent with spaces"
     if start := re.search(r":\s+([@`%])", shown):
         return "M12", f"a value that begins with `{start[1]}`", "quote this value"
-    return "M12", f"{error.problem or 'not readable as YAML'}", "see the line above it too"
+    said = (error.problem or "not readable as YAML", "see the line above it too")
+    return "M12", *(_misaligned(error, shown) or PROBLEMS.get(error.problem or "", said))
+
+
+def _misaligned(error: yaml.MarkedYAMLError, shown: str) -> tuple[str, str] | None:
+    """A `key: value` where none may stand: the line is indented too far, or the one above goes on in it."""
+    mark = error.problem_mark
+    if mark is None or error.problem != "mapping values are not allowed in this context":
+        return None
+    if re.search(r"[:\"']", shown[: mark.column]):  # the first colon was fine, the second is not
+        return None
+    return "a line that does not fit those above it", "align the keys of a mapping; a space stands behind each colon"
 
 
 class _TooDeep(Exception):
-    def __init__(self, place: tuple[int, int]) -> None:
-        self.place = place
+    def __init__(self, spot: Spot) -> None:
+        self.spot = spot
 
 
 class _Builder:
@@ -164,79 +237,90 @@ class _Builder:
 
     def file(self) -> Any:
         next(self.events)  # the stream begins
-        begin = next(self.events)
+        begin: Any = next(self.events)
         if isinstance(begin, yaml.StreamEndEvent):
             self.document.mistake((), "M12", "the file is empty", "see docs/naming.md for a manifest to start from")
             return None
+        if begin.version is not None or begin.tags:
+            self.document.mistake_at(spot_of(begin), "M12", *DIRECTIVE)
         first = next(self.events)
         data = self.build(first, ())
         next(self.events)  # the document ends
         more = next(self.events)
         if not isinstance(more, yaml.StreamEndEvent):
-            place = _place_of(more.start_mark)
-            self.document.mistake_at(place, "M12", "a second document begins here", "one document per file")
+            self.document.mistake_at(spot_of(more), "M12", "a second document begins here", "one document per file")
             return None
         if not isinstance(first, yaml.MappingStartEvent):
             self.document.mistake((), "M12", "the file is not a mapping", "a file starts with `key: value` lines")
             return None
         return data
 
-    def build(self, event: yaml.Event, where: tuple[str | int, ...]) -> Any:
-        place = _place_of(event.start_mark)
-        self.document.places.setdefault(where, place)
-        self._refuse_references(event, place)
-        if isinstance(event, yaml.ScalarEvent):
-            return self._scalar(event, place)
+    def build(self, event: Any, where: Where) -> Any:
+        self.document.values.setdefault(where, event)
+        if event.__class__ is yaml.ScalarEvent:
+            if event.anchor is not None or event.tag is not None:
+                self._refuse_references(event, where)
+            return self._scalar(event, where)
+        self._refuse_references(event, where)
         if len(where) > DEPTH_MAX:
-            raise _TooDeep(place)
+            raise _TooDeep(spot_of(event)._replace(length=1))
         if isinstance(event, yaml.MappingStartEvent):
             return self._mapping(where)
         return self._sequence(where) if isinstance(event, yaml.SequenceStartEvent) else None  # None: an alias
 
-    def _refuse_references(self, event: Any, place: tuple[int, int]) -> None:
+    def _refuse_references(self, event: Any, where: Where) -> None:
+        """Anchors, aliases and tags; the carets stand under the name, not under the value behind it."""
         if event.anchor is not None:
+            spot = spot_of(event)._replace(length=len(event.anchor) + 1)
             name = "an alias" if isinstance(event, yaml.AliasEvent) else "an anchor"
-            self.document.mistake_at(place, "M10", name, "anchors and aliases are not allowed: write the value out")
+            said = "anchors and aliases are not allowed: write the value out"
+            self.document.mistake_at(spot, "M10", name, said)
         elif event.tag is not None:
-            self.document.mistake_at(place, "M09", f"the tag {event.tag[:80]}", "YAML tags are not allowed")
+            self.document.mistake_at(
+                spot_of(event), "M09", f"the tag {event.tag[:TAG_SHOWN]}", "YAML tags are not allowed"
+            )
 
-    def _sequence(self, where: tuple[str | int, ...]) -> list[Any]:
+    def _sequence(self, where: Where) -> list[Any]:
         built: list[Any] = []
         while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
             built.append(self.build(event, (*where, len(built))))
+        self.document.ends[where] = event
         return built
 
-    def _mapping(self, where: tuple[str | int, ...]) -> dict[str, Any]:
+    def _mapping(self, where: Where) -> dict[str, Any]:
         built: dict[str, Any] = {}
         while not isinstance(event := next(self.events), yaml.MappingEndEvent):
-            place = _place_of(event.start_mark)
-            key = self._key(event, place, where)
-            if key is None:
-                self.build(next(self.events), (*where, "?"))  # read on: there may be more mistakes
-            elif key in built:
-                first = self.document.places[(*where, key)][0]
-                said = f"key '{key}' stands twice, first in line {first}"
-                self.document.mistake_at(place, "M03", said, "keep one of them")
-                self.build(next(self.events), (*where, "?"))
+            key = self._key(event, where)
+            inner: Where = (*where, key if key is not None else AGAIN)
+            if key is None or key in built:
+                if key is not None:
+                    first = spot_of(self.document.keys[inner]).line
+                    said = f"key '{key[:KEY_SHOWN]}' stands twice, first in line {first}"
+                    self.document.mistake_at(spot_of(event), "M03", said, "keep one of them")
+                inner = (*inner, AGAIN, len(self.document.values))  # read on: there may be more mistakes
+                self.build(next(self.events), inner)
             else:
-                self.document.places[(*where, key)] = place
-                built[key] = self.build(next(self.events), (*where, key))
+                self.document.keys[inner] = event
+                built[key] = self.build(next(self.events), inner)
+        self.document.ends[where] = event
         return built
 
-    def _key(self, event: yaml.Event, place: tuple[int, int], where: tuple[str | int, ...]) -> str | None:
+    def _key(self, event: Any, where: Where) -> str | None:
         if not isinstance(event, yaml.ScalarEvent) or event.value == "<<":
-            self.document.mistake_at(place, "M12", "a key that is not a plain word", "keys are plain words")
+            self.document.mistake_at(spot_of(event), "M12", "a key that is not a plain word", "keys are plain words")
             if not isinstance(event, yaml.ScalarEvent):
-                self.build(event, (*where, "?"))
+                self.build(event, (*where, AGAIN, len(self.document.values)))
             return None
-        self._refuse_references(event, place)
+        self._refuse_references(event, where)
         key: str = event.value
-        self._refuse_characters(key, place)
+        if _is_odd(key):
+            self._refuse_characters(key, spot_of(event))
         return key
 
-    def _scalar(self, event: yaml.ScalarEvent, place: tuple[int, int]) -> Any:
+    def _scalar(self, event: Any, where: Where) -> Any:
         text: str = event.value
-        self._refuse_characters(text, place)
+        if _is_odd(text):
+            self._refuse_characters(text, self.document.spot(where))
         if not event.implicit[0]:  # quoted or block text means what it says
             return text
         if text in NOTHING:
@@ -249,12 +333,17 @@ class _Builder:
             return float(text)
         if AMBIGUOUS.fullmatch(text):
             said = f"`{text[:40]}` can be read in two ways"
-            self.document.mistake_at(place, "M06", said, f'quote this value: "{text[:40]}"')
+            self.document.mistake(where, "M06", said, f'quote this value: "{text[:40]}"')
         return text
 
-    def _refuse_characters(self, text: str, place: tuple[int, int]) -> None:
-        if not text.isprintable() and (hidden := HIDDEN.search(text)):  # quoted text may spell one: "\e"
-            _refuse_hidden(self.document, place, hidden[0])
+    def _refuse_characters(self, text: str, spot: Spot) -> None:
+        if hidden := HIDDEN.search(text):  # quoted text may spell one: "\e"
+            _refuse_hidden(self.document, spot, hidden[0])
         if "{{" in text or "{%" in text:
             said = "Jinja is not rendered here; what you read is what runs"
-            self.document.mistake_at(place, "M16", said, "write the value itself")
+            self.document.mistake_at(spot, "M16", said, "write the value itself")
+
+
+def _is_odd(text: str) -> bool:
+    """Whether a text may hold what `_refuse_characters` looks for."""
+    return "{" in text or not text.isprintable()

@@ -8,7 +8,7 @@ from typing import Any
 
 from psycopg import sql
 
-from syncline.adapters import connections, ledger, source
+from syncline.adapters import connections, hash_keys, ledger, source
 from syncline.adapters.failures import telling
 from syncline.core.compile import DELETED, REJECT, compile_mapping, sample_relation
 from syncline.core.errors import TerminalError
@@ -39,11 +39,13 @@ def preview(job: SyncJob, *, limit: int, unmask: bool = False) -> list[PreviewRo
     read = sql.SQL("select to_jsonb({row})::text from (select {} from {} as s where {} limit {}) as {row}").format(
         columns, table_identifier(job.source.table), _previewed(job), sql.Literal(limit), row=ROW
     )
+    keys = hash_keys.from_environment(job.mapping.keys)
     with (
         connections.connect(job.source.connection, purpose=f"{job.id} preview") as session,
         telling(f"{job.id}: preview"),
     ):
         session.read_only = True
+        keys.lend(session, job.source.connection)
         given = [row[0] for row in session.execute(read)]
         return [_mapped(job, session, row, unmask=unmask) for row in given]
 

@@ -11,10 +11,36 @@ from typing import TYPE_CHECKING, Annotated, Union
 from pydantic import BeforeValidator, Field
 
 from syncline.core.models import Frozen
-from syncline.core.transforms import checks, codes, dates, numbers, text
+from syncline.core.transforms import (
+    calendars,
+    checks,
+    codes,
+    dates,
+    encoding,
+    identifiers,
+    national_ids,
+    numbers,
+    protect,
+    structures,
+    text,
+    timestamps,
+)
 from syncline.core.transforms.base import Check, NotApplicable, Row, Scalar, Transform, lit, normalise, template
 
-WORD_MODULES = (text, numbers, dates, codes, checks)
+WORD_MODULES = (
+    text,
+    encoding,
+    protect,
+    numbers,
+    dates,
+    timestamps,
+    calendars,
+    codes,
+    structures,
+    checks,
+    identifiers,
+    national_ids,
+)
 
 if TYPE_CHECKING:
     Step = Transform

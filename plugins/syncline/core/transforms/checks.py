@@ -1,55 +1,123 @@
-"""Checks on a finished value. A value that fails is an error of its row under the check's name."""
+"""Checks on a finished value: presence, size, shape, set, and its agreement with other fields of the row.
+
+A value that fails is an error of its row under the check's name. Values are checked as they are: what is to be upper
+case, or without blanks, is brought there by a step before. Numbers that somebody issues are identifiers.py's matter.
+"""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from functools import cache
-from math import prod
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from psycopg import sql
 from psycopg.sql import Composable
-from pydantic import AfterValidator, Field, StrictInt, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, StrictInt, model_validator
 from pydantic_core import PydanticCustomError
 
-from syncline.core.transforms.base import Check, NotApplicable, Scalar, lit, template
-from syncline.core.transforms.literals import bound, check_literal
+from syncline.core.models import Name
+from syncline.core.transforms.base import Check, Cost, NotApplicable, Row, Scalar, lit, template
+from syncline.core.transforms.literals import bound, check_literal, untyped
+from syncline.core.transforms.patterns import portable
+from syncline.core.transforms.patterns import why_not_portable as why_not_portable  # others know it by this room
 from syncline.core.types import INTEGER_DIGITS, NUMERIC, PgType
+
+LENGTH_MAX = 1_000_000
 
 
 class Required(Check):
-    """The target must have a value."""
+    """The target must have a value: NULL is refused. An empty text is a value; `not_blank` refuses that."""
 
     word: Literal["required"] = "required"
+    cost: ClassVar[Cost] = "free"
+    examples: ClassVar[tuple[str, ...]] = ("required",)
 
     def fails(self, value: Composable, given: PgType) -> Composable:
         return template("{v} is null", v=value)
 
 
+class NotBlank(Check):
+    """A text that has more than white space: neither empty nor only spaces.
+
+    NULL passes; `required` refuses it. White space is what `trim` takes away: space, tab, line ends, the no-break space
+    and the ideographic space.
+    """
+
+    word: Literal["not_blank"] = "not_blank"
+    takes: ClassVar[tuple[str, ...]] = ("text",)
+    examples: ClassVar[tuple[str, ...]] = ("not_blank",)
+
+    def fails(self, value: Composable, given: PgType) -> Composable:
+        return template(r"btrim({v}, E' \t\n\r\u00a0\u3000') = ''", v=value)
+
+
 class MaxLength(Check):
-    """At most so many characters; a longer value is refused, not cut."""
+    """At most so many characters; a longer value is refused, not cut. NULL passes."""
 
     word: Literal["max_length"] = "max_length"
     shorthand: ClassVar[str | None] = "length"
     takes: ClassVar[tuple[str, ...]] = ("text",)
-    length: StrictInt = Field(ge=1, le=1_000_000)
+    cost: ClassVar[Cost] = "free"
+    examples: ClassVar[tuple[str, ...]] = ("{max_length: 70}",)
+    length: StrictInt = Field(ge=1, le=LENGTH_MAX, description="Characters, not bytes", examples=[70])
 
     def fails(self, value: Composable, given: PgType) -> Composable:
         return template("char_length({v}) > {n}", v=value, n=lit(self.length))
 
 
+class Length(Check):
+    """A text of exactly so many characters, or of min to max, both allowed. NULL passes."""
+
+    word: Literal["length"] = "length"
+    shorthand: ClassVar[str | None] = "exact"
+    takes: ClassVar[tuple[str, ...]] = ("text",)
+    cost: ClassVar[Cost] = "free"
+    examples: ClassVar[tuple[str, ...]] = ("{length: 9}", "{length: {min: 2, max: 12}}")
+    exact: StrictInt | None = Field(None, ge=0, le=LENGTH_MAX, description="Exactly so many characters", examples=[9])
+    min: StrictInt | None = Field(None, ge=0, le=LENGTH_MAX, description="At least so many characters", examples=[2])
+    max: StrictInt | None = Field(None, ge=0, le=LENGTH_MAX, description="At most so many characters", examples=[12])
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if (self.exact is None) == (self.min is None and self.max is None):
+            raise PydanticCustomError("M02", "`length` needs either `exact`, or `min`, `max` or both", {})
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise PydanticCustomError("M02", "`length` has min above max: nothing passes", {})
+        return self
+
+    def fails(self, value: Composable, given: PgType) -> Composable:
+        if self.exact is not None:
+            return template("char_length({v}) <> {n}", v=value, n=lit(self.exact))
+        if self.max is None:
+            return template("char_length({v}) < {n}", v=value, n=lit(self.min))
+        if self.min is None:
+            return template("char_length({v}) > {n}", v=value, n=lit(self.max))
+        return template("char_length({v}) not between {a} and {b}", v=value, a=lit(self.min), b=lit(self.max))
+
+
+class Digits(Check):
+    """A text of the digits 0 to 9 and nothing else, at least one. NULL passes; digits of other scripts do not."""
+
+    word: Literal["digits"] = "digits"
+    takes: ClassVar[tuple[str, ...]] = ("text",)
+    examples: ClassVar[tuple[str, ...]] = ("digits",)
+
+    def fails(self, value: Composable, given: PgType) -> Composable:
+        return template("{v} !~ '^[0-9]+$'", v=value)
+
+
 class Range(Check):
-    """Between min and max, both allowed; either may be left out. Infinity and NaN never pass a bound."""
+    """Between min and max, both allowed; either may be left out. Infinity and NaN never pass a bound. NULL passes."""
 
     word: Literal["range"] = "range"
     takes: ClassVar[tuple[str, ...]] = ("number", "date", "timestamp", "timestamptz")
-    min: Scalar | None = None
-    max: Scalar | None = None
+    examples: ClassVar[tuple[str, ...]] = ("{range: {min: 0}}", '{range: {min: "1950-01-01", max: "2100-01-01"}}')
+    min: Scalar | None = Field(None, description="The smallest value that passes", examples=[0, "1950-01-01"])
+    max: Scalar | None = Field(None, description="The greatest value that passes", examples=[100, "2100-01-01"])
 
     @model_validator(mode="after")
-    def _has_a_bound(self) -> Range:
+    def _has_a_bound(self) -> Self:
         if self.min is None and self.max is None:
             raise PydanticCustomError("M02", "`range` needs min, max or both", {})
         return self
@@ -82,124 +150,140 @@ def _is_above(one: Scalar, other: Scalar, given: PgType) -> bool:
 
 
 class OneOf(Check):
-    """One of the given values."""
+    """One of the given values, to the letter. NULL passes."""
 
     word: Literal["one_of"] = "one_of"
     shorthand: ClassVar[str | None] = "values"
     takes: ClassVar[tuple[str, ...]] = ("text",)
-    values: tuple[str, ...] = Field(min_length=1)
+    examples: ClassVar[tuple[str, ...]] = ("{one_of: [active, leave, left]}",)
+    values: tuple[str, ...] = Field(min_length=1, description="What passes", examples=[["active", "leave", "left"]])
 
     def fails(self, value: Composable, given: PgType) -> Composable:
-        return _not_in(value, self.values)
-
-
-# What Python and PostgreSQL read alike, and no more: whether a pattern can run is known before it meets a row.
-ESCAPED = re.compile(r"\\[dwsDWS]|\\[^\w\s]")
-BRACKET = re.compile(r"\[\^?[^\[\]^]+\]")
-COUNT = re.compile(r"(\)?)\{([0-9]{1,3})(?:,([0-9]{0,3}))?\}")
-REPEAT_MAX = 255  # PostgreSQL's limit
-STATES_MAX = 2_000  # counted repetitions multiply; PostgreSQL refuses "too complex" only when it runs
-
-
-@cache
-def why_not_portable(regex: str) -> str | None:
-    """Why a regular expression is refused; None when it is fine."""
-    if "--" in regex or "&&" in regex or "||" in regex or "~~" in regex:
-        return "two equal signs of `-&|~` side by side"
-    bare = ESCAPED.sub("x", regex)
-    if "\\" in bare:
-        return "only \\d \\w \\s and escaped signs may follow a backslash"
-    bare = BRACKET.sub("x", bare)
-    if "[" in bare or "]" in bare:
-        return "brackets hold plain characters and ranges; escape [ ] ^ in them"
-    counts = [(group, int(high or low)) for group, low, high in COUNT.findall(bare)]
-    if any(count > REPEAT_MAX for _, count in counts):
-        return f"a repetition above {REPEAT_MAX}"
-    nested, flat = (prod(n for g, n in counts if g), sum(n for g, n in counts if not g))
-    if nested * max(flat, 1) > STATES_MAX:
-        return "too many counted repetitions"
-    bare = COUNT.sub(r"\1*", bare)
-    if "{" in bare or "}" in bare:
-        return "a brace that counts nothing: escape it"
-    if re.search(r"\(\?(?!:)", bare) or re.search(r"[*+?][*+]|[*?+]\?\?|(?:^|[(|^$])[*+?]", bare.replace("(?:", "(")):
-        return "groups are ( ) or (?: ), and one sign repeats one thing"
-    try:
-        re.compile(regex)
-    except (re.error, RecursionError, OverflowError) as error:
-        return str(error)
-    return None
-
-
-def _portable(regex: str) -> str:
-    if why := why_not_portable(regex):
-        raise PydanticCustomError("M02", "the pattern cannot run: {why}", {"why": why})
-    return regex
+        return not_in(value, self.values)
 
 
 class Pattern(Check):
-    """Matches a regular expression as a whole: the part of the language that Python and PostgreSQL share."""
+    """Matches a regular expression as a whole: the part of the language that Python and PostgreSQL share.
+
+    NULL passes. Prefer `+` to counted repetitions where the length is checked anyway: each count costs at every row.
+    """
 
     word: Literal["pattern"] = "pattern"
     shorthand: ClassVar[str | None] = "regex"
     takes: ClassVar[tuple[str, ...]] = ("text",)
-    # bounded: a pattern is reviewed by eye
-    regex: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_portable)]
+    examples: ClassVar[tuple[str, ...]] = ('{pattern: "[A-Z]{2}[0-9]+"}',)
+    regex: Annotated[str, AfterValidator(portable)] = Field(
+        min_length=1,
+        max_length=200,  # a pattern is reviewed by eye
+        description="Groups ( ) and (?: ), classes [a-z] \\d \\w \\s, repetitions * + ? {2,5}, alternatives |",
+        examples=["[A-Z]{2}[0-9]+"],
+    )
 
     def fails(self, value: Composable, given: PgType) -> Composable:
         return template("{v} !~ {pattern}", v=value, pattern=lit(f"^(?:{self.regex})$"))
 
 
-# Letters of an IBAN stand for 10 to 35 in the check sum.
-IBAN_LETTERS = {chr(ord("A") + n): str(10 + n) for n in range(26)}
-IBAN_SHAPE = "^[A-Z]{2}(0[2-9]|[1-8][0-9]|9[0-8])[A-Z0-9]{11,30}$"  # 98 - n mod 97 is never 00, 01 or 99
+# -- checks that read other fields ----------------------------------------------------------------------------
+
+ORDERED = ("text", "number", "float", "date", "time", "timestamp", "timestamptz", "interval")
+EQUATED = (*ORDERED, "boolean", "uuid", "bytea", "inet", "jsonb", "timetz")
+Comparison = Literal["at_least", "above", "at_most", "below", "equal", "different"]
+# what must hold -> the operator that says it does not
+BROKEN_BY = {"at_least": "<", "above": "<=", "at_most": ">", "below": ">=", "equal": "<>", "different": "="}
 
 
-class Iban(Check):
-    """A well-formed IBAN whose ISO 7064 mod 97 check digits hold; without spaces, upper case.
+class Compare(Check):
+    """Stands to another field of the row as said: at_least, above, at_most, below, equal or different.
 
-    Source: ISO 13616-1. The length per country is not checked here: the check digits find a lost digit.
+    NULL on either side passes. Both fields are of one kind: two numbers, two dates, two texts. Texts are ordered by the
+    code points of their characters, whatever the database's locale; NaN and infinity stand above every number, as
+    PostgreSQL orders them.
     """
 
-    word: Literal["iban"] = "iban"
-    takes: ClassVar[tuple[str, ...]] = ("text",)
+    word: Literal["compare"] = "compare"
+    takes: ClassVar[tuple[str, ...]] = EQUATED
+    examples: ClassVar[tuple[str, ...]] = ("{compare: {is: at_least, field: starts_on}}",)
+    is_: Comparison = Field(alias="is", description="How this field stands to the other", examples=["at_least"])
+    field: Name = Field(description="Another field of the target", examples=["starts_on"])
+    _family: str = PrivateAttr("")  # this field's, told by `require`
 
-    def fails(self, value: Composable, given: PgType) -> Composable:
-        digits = template("substr({v}, 5) || substr({v}, 1, 4)", v=value)
-        for letter, number in IBAN_LETTERS.items():
-            digits = template("replace({v}, {a}, {b})", v=digits, a=lit(letter), b=lit(number))
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.field,)
+
+    @property
+    def _is_about_order(self) -> bool:
+        return self.is_ not in ("equal", "different")
+
+    def require(self, given: PgType) -> None:
+        super().require(given)
+        if self._is_about_order and given.family not in ORDERED:
+            raise NotApplicable(f"`compare` says {self.is_}, but {given} has no order; use equal or different")
+        self._family = given.family
+
+    def require_row(self, types: Mapping[str, PgType]) -> None:
+        other = types[self.field]
+        if other.family != self._family:
+            raise NotApplicable(f"`compare` takes two values of one kind; '{self.field}' is {other}")
+
+    def fails_in(self, value: Composable, given: PgType, row: Row) -> Composable:
+        # The order of texts is a locale's, unless it is said which.
+        collation = ' collate "C"' if self._is_about_order and given.family == "text" else ""
         return template(
-            "case when {v} ~ {shape} then ({digits})::numeric % 97 <> 1 else {v} is not null end",
-            v=value, shape=lit(IBAN_SHAPE), digits=digits,
+            "({v}){collation} {broken_by} {other}",
+            v=value, collation=sql.SQL(collation), broken_by=sql.SQL(BROKEN_BY[self.is_]),
+            other=row.values[self.field],
         )  # fmt: skip
 
 
-class IsoCountry(Check):
-    """An officially assigned ISO 3166-1 alpha-2 code, upper case."""
+class RequiredWith(Check):
+    """Must have a value where another field of the row has one. Where that is NULL, anything passes."""
 
-    word: Literal["iso_country"] = "iso_country"
-    takes: ClassVar[tuple[str, ...]] = ("text",)
+    word: Literal["required_with"] = "required_with"
+    shorthand: ClassVar[str | None] = "field"
+    cost: ClassVar[Cost] = "free"
+    examples: ClassVar[tuple[str, ...]] = ("{required_with: bank_iban}",)
+    field: Name = Field(description="The field of the target that wants this one", examples=["bank_iban"])
 
-    def fails(self, value: Composable, given: PgType) -> Composable:
-        return _not_in(value, _iso("countries", "alpha_2"))
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.field,)
 
-
-class IsoCurrency(Check):
-    """An active ISO 4217 code, upper case."""
-
-    word: Literal["iso_currency"] = "iso_currency"
-    takes: ClassVar[tuple[str, ...]] = ("text",)
-
-    def fails(self, value: Composable, given: PgType) -> Composable:
-        return _not_in(value, _iso("currencies", "alpha_3"))
+    def fails_in(self, value: Composable, given: PgType, row: Row) -> Composable:
+        return template("({v} is null and {o} is not null)", v=value, o=row.values[self.field])
 
 
-def _not_in(value: Composable, allowed: tuple[str, ...]) -> Composable:
+class RequiredWhen(Check):
+    """Must have a value where another field of the row has one of the given values. Elsewhere anything passes."""
+
+    word: Literal["required_when"] = "required_when"
+    cost: ClassVar[Cost] = "free"
+    examples: ClassVar[tuple[str, ...]] = ("{required_when: {field: pay_status, values: [left]}}",)
+    field: Name = Field(description="The field of the target that decides", examples=["pay_status"])
+    values: tuple[Scalar, ...] = Field(
+        min_length=1, description="Its values that want this one", examples=[["left"], [True]]
+    )
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.field,)
+
+    def require_row(self, types: Mapping[str, PgType]) -> None:
+        other = types[self.field]
+        if other.family not in ("text", "number", "boolean", "date", "uuid"):
+            raise NotApplicable(f"`required_when` asks for a text, number, boolean, date or uuid, not {other}")
+        for value in self.values:
+            check_literal(value, NUMERIC if other.family == "number" else other)
+
+    def fails_in(self, value: Composable, given: PgType, row: Row) -> Composable:
+        other = row.types[self.field]
+        wanted = [bound(one, other) if other.family == "number" else untyped(one) for one in self.values]
+        return template(
+            "({v} is null and {o} in ({wanted}))",
+            v=value, o=row.values[self.field], wanted=sql.SQL(", ").join(wanted),
+        )  # fmt: skip
+
+
+def not_in(value: Composable, allowed: tuple[str, ...]) -> Composable:
     """`<> all (array)`: PostgreSQL hashes a constant array of nine values or more."""
     return template("{v} <> all ({allowed}::text[])", v=value, allowed=sql.Literal(list(allowed)))
-
-
-@cache
-def _iso(kind: str, attribute: str) -> tuple[str, ...]:
-    import pycountry  # read when a mapping is compiled, not while a DAG file is parsed
-
-    return tuple(sorted(getattr(entry, attribute) for entry in getattr(pycountry, kind)))

@@ -29,8 +29,10 @@ SHAPES = {
     "date": re.compile(DAY),
     "timestamp": re.compile(DAY + CLOCK),
     "timestamptz": re.compile(DAY + CLOCK + ZONE),
+    "time": re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?"),
     "uuid": re.compile("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"),
 }
+REAL_MAX, REAL_MIN = 3.4e38, 1.2e-38  # a literal beyond them is a slip of the pen
 HINTS = {"timestamptz": "; write the zone too: 2026-01-01 00:00:00+00", "timestamp": "; write 2026-01-01 00:00:00"}
 
 
@@ -57,15 +59,27 @@ def _holds(value: Literal, given: PgType) -> bool:
     if given.family == "boolean" or isinstance(value, bool):
         return isinstance(value, bool) and given.family in ("boolean", "text")
     text = str(value)
-    if given.family == "number":
-        return _fits(text, given)
-    if given.family == "jsonb":
-        return _reads(_json, text)
-    if given.name not in SHAPES:
-        return True
-    if not SHAPES[given.name].fullmatch(text):
+    match given.family:
+        case "text":
+            return given.length is None or len(text) <= given.length
+        case "number":
+            return _fits(text, given)
+        case "float":
+            return bool(NUMBER.fullmatch(text)) and (not float(text) or REAL_MIN <= abs(float(text)) <= REAL_MAX)
+        case "jsonb":
+            return _reads(_json, text)
+        case "date" | "timestamp" | "timestamptz":
+            return _is_instant(text, given)
+        case "time" | "uuid":
+            return bool(SHAPES[given.name].fullmatch(text))
+    return False  # no other type has one plain spelling
+
+
+def _is_instant(text: str, given: PgType) -> bool:
+    if not SHAPES[given.name].fullmatch(text) or not _reads(datetime.fromisoformat, text):
         return False
-    return given.name == "uuid" or _reads(datetime.fromisoformat, text)
+    fraction = re.search(r"\.([0-9]+)", text)
+    return given.precision is None or fraction is None or len(fraction[1].rstrip("0")) <= given.precision
 
 
 def _fits(text: str, given: PgType) -> bool:

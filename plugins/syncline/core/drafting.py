@@ -1,0 +1,419 @@
+"""The first draft of a job: a manifest and a mapping made from two tables, for a person to finish.
+
+What follows from the catalogs is written; what only people know (who answers, what is promised, whose rows they are)
+is left empty where it belongs, so that `syncline check` stops at that line. Every `# DECIDE:` says what to choose from.
+The same catalogs and samples give the same text. No value of a row is written, but codes of a column of codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import yaml
+from pydantic import ValidationError
+
+from syncline.core.mapping import PII, RESERVED, FieldMap, Mapping
+from syncline.core.models import NAME
+from syncline.core.pairing import Pair, Sample, name_likeness, propose
+from syncline.core.sensitive import looks_personal
+from syncline.core.tables import Column, Table
+from syncline.core.types import PgType
+
+MODELINE = "# yaml-language-server: $schema=../schemas/{kind}.schema.json"
+DECIDE = "# DECIDE:"
+WORDS_OF_YAML = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
+CURSORS = ("updated_at", "modified_at", "changed_at", "last_modified", "last_update", "updated_on")
+FLAGS = ("is_deleted", "deleted", "is_removed", "is_gone", "is_active_deleted")
+VERSIONS = ("source_event_at", "source_updated_at", "source_version_at")
+BATCHES, LOADED = ("sync_batch_id", "batch_id"), ("loaded_at", "load_time", "synced_at")
+TENANTS = ("tenant_id", "tenant", "org_id", "organisation_id", "company_id", "client_id", "account_id")
+NAMES_WHOLE = frozenset({"full_name", "name", "display_name", "fullname"})
+GIVEN, FAMILY = ("given_name", "first_name", "forename"), ("family_name", "last_name", "surname")
+# The first hit names the class; the order matters: a tax number is more than a number.
+PII_BY_WORD = (
+    ("birth", ("birth", "dob", "born")),
+    ("government_id", ("tax", "passport", "ssn", "nino", "national", "taxpayer")),
+    ("contact", ("email", "mail", "phone", "telephone", "mobile", "address", "street", "postcode", "fax")),
+    ("financial", ("iban", "bic", "bank", "salary", "wage")),
+    ("name", ("name", "surname", "forename")),
+)
+
+
+@dataclass(frozen=True)
+class Side:
+    """One end of the job: where it is, what its catalog says, and a sample."""
+
+    connection: str
+    table: Table
+    sample: Sample = field(default_factory=Sample)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Both files, and what they leave to a person, as `file:line: question`."""
+
+    job_id: str
+    manifest: str
+    mapping: str
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Path below the project's root -> text."""
+        return {
+            f"include/manifests/{self.job_id}.yaml": self.manifest,
+            f"include/mappings/{self.job_id}.yaml": self.mapping,
+        }
+
+    @property
+    def decisions(self) -> list[str]:
+        return [
+            f"{path}:{number}: {line.partition(DECIDE)[2].strip()}"
+            for path, text in self.files.items()
+            for number, line in enumerate(text.splitlines(), start=1)
+            if DECIDE in line
+        ]
+
+
+@dataclass(frozen=True)
+class _Duties:
+    """Columns that have a duty beside being copied."""
+
+    source_key: tuple[str, ...]
+    target_key: tuple[str, ...]
+    cursor: str | None
+    flag: str | None  # of deleted rows, in the source
+    version: str | None
+    batch: str | None
+    loaded_at: str | None
+    gone: str | None  # of deleted rows, in the target
+    tenant: str | None  # a column of both keys that looks like one
+
+    @property
+    def by_loader(self) -> set[str | None]:
+        return {self.batch, self.loaded_at, self.gone}
+
+
+def draft(job_id: str, source: Side, target: Side) -> Draft:
+    """Draft a job from one table to another."""
+    duties = _duties(source.table, target.table)
+    return Draft(job_id, _Manifest(job_id, source, target, duties).text(), _MappingText(source, target, duties).text())
+
+
+def _duties(source: Table, target: Table) -> _Duties:
+    cursor = _called(source, CURSORS, "timestamptz") if source.kind in ("table", "partitioned table") else None
+    flag, gone = _called(source, FLAGS, "boolean"), _called(target, FLAGS, "boolean")
+    source_key, target_key = _plain_key(source), _plain_key(target)
+    version = _called(target, VERSIONS, "timestamptz") if cursor else None
+    tenant = next((name for name in TENANTS if name in source_key[:-1] and name in target_key), None)
+    return _Duties(
+        source_key=source_key,
+        target_key=target_key,
+        cursor=cursor,
+        flag=flag,
+        version=version,
+        batch=_called(target, BATCHES, "bigint"),
+        loaded_at=_called(target, LOADED, "timestamptz"),
+        gone=gone if flag else None,
+        tenant=tenant,
+    )
+
+
+def _called(table: Table, names: Iterable[str], kind: str) -> str | None:
+    return next(
+        (name for name in names if name in table.columns and table.columns[name].type == PgType(kind)),
+        None,
+    )
+
+
+def _plain_key(table: Table) -> tuple[str, ...]:
+    """The primary key, or else the smallest key of columns that are never NULL; () where no key can be named."""
+    keys = [key for key in table.keys if all(NAME.fullmatch(name) for name in key)]
+    whole = [key for key in keys if not any(table.columns[name].is_nullable for name in key)]
+    if table.primary_key in whole:
+        return table.primary_key
+    return min(whole, key=lambda key: (len(key), key), default=())
+
+
+def _word(name: str) -> str:
+    """A column's name as a YAML value."""
+    return f'"{name}"' if name in WORDS_OF_YAML else name
+
+
+def _list(names: Iterable[str]) -> str:
+    return f"[{', '.join(map(_word, names))}]"
+
+
+class _Manifest:
+    """The text of the manifest."""
+
+    def __init__(self, job_id: str, source: Side, target: Side, duties: _Duties) -> None:
+        self.job_id, self.source, self.target, self.duties = job_id, source, target, duties
+
+    def text(self) -> str:
+        entity = self.job_id.split("__")[2].replace("_", " ")
+        said = f"{entity} of {self.source.connection} as {self.target.table.name} of {self.target.connection}"
+        lines = [
+            MODELINE.format(kind="manifest"),
+            f"# A draft from {self.source.table.name} and {self.target.table.name}; see docs/adding_a_sync.md.",
+            "version: 1.0.0",
+            f"description: {said}",
+            f"domain: {_domain(self.source)}  {DECIDE} the domain of the business, as your other manifests name it",
+            f"criticality:  {DECIDE} critical, high, medium or low",
+            f"owner:  {DECIDE} a team, the person on call, the one whose data it is; a mail address or a role",
+            "  team:",
+            "  oncall:",
+            "  business:",
+            *self._tenancy(),
+            f'schedule: {{cron: "15 3 * * *", timezone: UTC}}  {DECIDE} when is the source quiet, and the target too?',
+            f"sla:  {DECIDE} seconds from a change in the source to its publication, promised to readers",
+            "  latency_p50_s_max:",
+            "  latency_p99_s_max:",
+            *self._source(),
+            *self._target(),
+            f"mapping: {self.job_id}",
+            "reconcile: {mismatch_ratio_max: 0.001, on_breach: hold}",
+            "errors: {rejected_ratio_max: 0.01, severity: ticket}",
+        ]
+        return "\n".join(lines) + "\n"
+
+    def _tenancy(self) -> Iterator[str]:
+        tenant = self.duties.tenant
+        column = f"{{column: {tenant}}}" if tenant else "{column: <a column of target.key>}"
+        yield f'tenancy:  {DECIDE} {column}, or {{none: "<why no tenant owns these rows>"}}'
+
+    def _source(self) -> Iterator[str]:
+        table, duties = self.source.table, self.duties
+        yield "source:"
+        yield f"  connection: {self.source.connection}"
+        yield f"  table: {table.name}"
+        yield from _key_lines(duties.source_key, table)
+        if duties.cursor:
+            yield f"  cursor: {duties.cursor}"
+            if table.columns[duties.cursor].is_nullable or not table.is_indexed(duties.cursor):
+                yield f"  {DECIDE} {duties.cursor} may be NULL or has no index: see `syncline check --connect`"
+        else:
+            yield f"  {DECIDE} no timestamptz column says when a row changed: every batch reads the whole table"
+        if duties.tenant:
+            yield f"  # tenant: {duties.tenant}  {DECIDE} with tenancy {{column: {duties.tenant}}}, say this too"
+        if duties.flag:
+            yield f"  deleted: {duties.flag}"
+
+    def _target(self) -> Iterator[str]:
+        table, duties = self.target.table, self.duties
+        yield "target:"
+        yield f"  connection: {self.target.connection}"
+        yield f"  table: {table.name}"
+        yield from _key_lines(duties.target_key, table)
+        yield "  write: upsert"
+        if duties.flag and duties.gone:
+            yield "  on_delete: soft"
+            yield f"  deleted: {duties.gone}"
+        elif duties.flag:
+            yield f"  on_delete: ignore  {DECIDE} what becomes of deleted rows? hard removes them, ignore keeps them"
+        if duties.version:
+            yield f"  version: {duties.version}"
+        stamps = {"batch": duties.batch, "loaded_at": duties.loaded_at}
+        if said := ", ".join(f"{name}: {column}" for name, column in stamps.items() if column):
+            yield f"  stamps: {{{said}}}"
+
+
+def _domain(source: Side) -> str:
+    return _word(source.connection)
+
+
+def _key_lines(key: tuple[str, ...], table: Table) -> Iterator[str]:
+    if key:
+        yield f"  key: {_list(key)}"
+    else:
+        yield "  key: []"
+        yield f"  {DECIDE} {table.name} has no primary key and no unique index of NOT NULL columns; what is its key?"
+
+
+class _MappingText:
+    """The text of the mapping."""
+
+    def __init__(self, source: Side, target: Side, duties: _Duties) -> None:
+        self.source, self.target, self.duties = source, target, duties
+        self.readable = [c for c in source.table.columns.values() if NAME.fullmatch(c.name) and c.type is not None]
+        self.read: set[str] = set()
+        self.pairs = self._pairs()
+
+    def text(self) -> str:
+        fields = [line for column in self.target.table.columns.values() for line in self._field(column)]
+        declared = [
+            f"  {_word(column.name)}: {_declared(column)}" for column in self.readable if column.name in self.read
+        ]
+        lines = [
+            MODELINE.format(kind="mapping"),
+            "# Above each field: how sure the draft is, and why. Take a line away once a person has looked.",
+            "version: 1.0.0",
+            f"description: {self.source.table.name} as {self.target.table.name}",
+            *self._samples(),
+            "source:" if declared else "source: {}",
+            *declared,
+            "fields:" if self.read else "fields: {}",
+            *fields,
+            *self._left_over(),
+        ]
+        return "\n".join(lines) + "\n"
+
+    def _pairs(self) -> dict[str, Pair]:
+        wanted = [column for column in self.target.table.columns.values() if self._is_ours(column)]
+        duties = self.duties
+        fixed: dict[str, tuple[str, str]] = {}
+        if duties.version and duties.cursor:
+            fixed[duties.version] = (duties.cursor, "the cursor orders versions")
+        keys = propose(
+            [column for column in self.readable if column.name in duties.source_key],
+            [column for column in wanted if column.name in duties.target_key],
+            self.source.sample, self.target.sample, fixed=self._last_of_key(),
+        )  # fmt: skip
+        fixed |= {name: (pair.source, "key to key") for name, pair in keys.items() if not pair.bridge.steps}
+        free = [column for column in wanted if column.name not in duties.target_key or column.name in fixed]
+        return propose(self.readable, free, self.source.sample, self.target.sample, fixed=fixed)
+
+    def _last_of_key(self) -> dict[str, tuple[str, str]]:
+        """Where the keys agree but for one column each, these two are the same, whatever they are called."""
+        source = [name for name in self.duties.source_key if name not in self.duties.target_key]
+        target = [name for name in self.duties.target_key if name not in self.duties.source_key]
+        return {target[0]: (source[0], "key to key")} if len(source) == len(target) == 1 else {}
+
+    def _is_ours(self, column: Column) -> bool:
+        """Whether a field may fill the column."""
+        is_writable = not column.is_generated and not column.identity and column.type is not None
+        return is_writable and not _impossible(column) and column.name not in self.duties.by_loader
+
+    def _samples(self) -> Iterator[str]:
+        for name, side in (("source", self.source), ("target", self.target)):
+            if side.sample.why_none:
+                yield f"# No values of the {name} were compared: {side.sample.why_none}."
+
+    def _field(self, column: Column) -> Iterator[str]:
+        if column.name in self.duties.by_loader or column.is_generated or column.identity:
+            return
+        if said := _impossible(column):
+            yield f"  # impossible: {said}"
+        elif written := self._written(column):
+            yield from written
+        elif not (column.is_nullable or column.has_default):
+            yield from self._owed(column)
+
+    def _written(self, column: Column) -> list[str]:
+        """Its comments and its line; [] where nothing is proposed, or where the proposal would not pass the check."""
+        pair = self.pairs.get(column.name)
+        whole = self._whole_name(column)
+        if whole and (pair is None or not pair.is_trusted):
+            reads, begins, steps, comments = (
+                whole,
+                f"concat: {{columns: {_list(whole)}}}",
+                ["trim"],
+                ["# 0.80: parts of a name"],
+            )
+            decide, checks = ["given name first, one space between?"], []
+        elif pair is not None:
+            reads, begins = [pair.source], f"from: {_word(pair.source)}"
+            steps, checks = list(pair.bridge.steps), list(pair.bridge.checks)
+            comments, decide = [f"# {pair.confidence:.2f}: {pair.reason}"], list(pair.bridge.decide)
+            if not pair.is_trusted:
+                others = [name for name in self._candidates(column) if name != pair.source]
+                decide.insert(0, f"is {pair.source} meant, or {' or '.join(others) or 'nothing'}?")
+        else:
+            return []
+        kind = _declared(column)
+        required = [] if column.is_nullable else ["required"]
+        parts = [begins, f"type: {_type(kind)}"]
+        parts += [f"steps: [{', '.join(steps)}]"] if steps else []
+        parts += [f"checks: [{', '.join([*required, *checks])}]"] if required or checks else []
+        if personal := self._personal(column, reads):
+            parts.append(f"pii: {personal}")
+            decide.append(f"pii: {', '.join(PII)}?")
+        line = f"{{{', '.join(parts)}}}"
+        if not self._passes(column.name, line, reads):
+            return []
+        self.read |= set(reads)
+        questions = [f"{DECIDE} {question}" for question in decide]
+        return [f"  {said}" for said in (*comments, *questions, f"{_word(column.name)}: {line}")]
+
+    def _passes(self, name: str, line: str, reads: list[str]) -> bool:
+        """Whether the check of a mapping would take the line: the words of the language have the last word."""
+
+        types = {column.name: _declared(column) for column in self.readable}
+        try:
+            trial_field = FieldMap.model_validate(yaml.safe_load(line))
+            trial = Mapping(version="1.0.0", source={one: types[one] for one in reads}, fields={name: trial_field})
+        except ValidationError:
+            return False
+        return not trial.faults()
+
+    def _whole_name(self, column: Column) -> list[str]:
+        """The columns of a given and a family name, for a column that holds a whole one."""
+        names = {one.name for one in self.readable}
+        given, family = (next((n for n in parts if n in names), None) for parts in (GIVEN, FAMILY))
+        is_whole = column.name in NAMES_WHOLE or column.name.endswith("_account_name")
+        return [given, family] if is_whole and given and family and column.type and column.type.family == "text" else []
+
+    def _personal(self, column: Column, reads: list[str]) -> str:
+        names = [column.name, *reads]
+        words = {word for name in names for word in name.split("_")}
+        is_pay = column.type is not None and column.type.family == "number" and bool(words & {"salary", "wage"})
+        if not (is_pay or column.name in NAMES_WHOLE - {"name"} or any(looks_personal(name) for name in names)):
+            return ""
+        if column.name.endswith("name"):
+            return "name"
+        return next((kind for kind, hits in PII_BY_WORD if words & set(hits)), "name")
+
+    def _owed(self, column: Column) -> Iterator[str]:
+        """A column that must have a value, and for which nothing can be proposed."""
+        name, kind = _word(column.name), _type(_declared(column))
+        near = ", ".join(self._candidates(column))
+        yield f"  {DECIDE} {column.name} ({column.shown}) is NOT NULL without a default. From one of: {near}?"
+        yield f"  # {name}: {{from: ..., type: {kind}, checks: [required]}}"
+
+    def _candidates(self, column: Column) -> list[str]:
+        """The three source columns whose names are most alike."""
+        return sorted(
+            (one.name for one in self.readable),
+            key=lambda name: (-name_likeness(name, column.name)[0], name),
+        )[:3]
+
+    def _left_over(self) -> Iterator[str]:
+        """What the draft leaves out, so that nobody has to look for it."""
+        columns = self.source.table.columns.values()
+        unread = [column.name for column in self.readable if column.name not in self.read | {self.duties.flag}]
+        filled = {*self.pairs, *self.duties.by_loader}
+        unfilled = [
+            column.name
+            for column in self.target.table.columns.values()
+            if column.name not in filled and not _impossible(column) and (column.is_nullable or column.has_default)
+            and not column.is_generated and not column.identity
+        ]  # fmt: skip
+        if unread:
+            yield f"# Not read: {', '.join(unread)}"
+        if unfilled:
+            yield f"# Not filled, and it need not be: {', '.join(unfilled)}"
+        for column in columns:
+            if said := _impossible(column):
+                yield f"# Cannot be read: {said}"
+
+
+def _impossible(column: Column) -> str:
+    """Why no mapping can name the column; '' where one can."""
+    shown = "".join(sign if sign.isprintable() else "?" for sign in column.name)
+    if not NAME.fullmatch(column.name):
+        return f'column "{shown}": mappings name columns in a-z, 0-9 and _; have a view or the table rename it'
+    if column.name in RESERVED:
+        return f"column {column.name}: the name is taken by Syncline; have a view or the table rename it"
+    if column.type is None:
+        return f"column {column.name} is {column.spelling}, a type that mappings do not know"
+    return ""
+
+
+def _declared(column: Column) -> str:
+    """The type as the mapping declares it."""
+    return "text" if column.values is not None or column.ignores_case or column.type is None else str(column.type)
+
+
+def _type(kind: str) -> str:
+    """A type inside braces: a comma would end it."""
+    return f'"{kind}"' if "," in kind or "[" in kind else kind

@@ -1,0 +1,162 @@
+"""Draft a job from two tables: `syncline new`. Reads two catalogs and a sample of each side, writes two files.
+
+The sample is looked at in memory and forgotten. Everything on the databases happens in read-only transactions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from syncline.adapters import connections
+from syncline.adapters.catalog import read_catalog, tables_called
+from syncline.adapters.failures import telling
+from syncline.core.drafting import Draft, Side, draft
+from syncline.core.errors import EnvironmentFailure, SynclineError, TerminalError
+from syncline.core.findings import nearest, printable
+from syncline.core.manifest import JOB_ID, JOB_ID_MAX
+from syncline.core.models import NAME, table_identifier
+from syncline.core.pairing import Sample
+from syncline.core.tables import Table
+
+SAMPLE_ROWS = 1_000
+VALUE_LENGTH_MAX = 200  # more of a value tells no more of its column
+TARGET_ROLE = "syncline_tenant"  # what a manifest's target.role is by default
+NOT_SAMPLED = frozenset({"bytea", "json", "jsonb"})
+
+
+@dataclass(frozen=True)
+class Place:
+    """A table as people name it: a connection, and in it a table whose schema may be left out."""
+
+    connection: str
+    schema: str | None
+    table: str
+
+    @classmethod
+    def parse(cls, text: str, option: str) -> Place:
+        """Read `mdm.worker`, `mdm:hub.worker` or `mdm.hub.worker`."""
+        parts = re.split(r"[.:]", text)
+        is_shaped = len(parts) in (2, 3) and (":" not in text or text.index(":") == len(parts[0]))
+        if not is_shaped or not all(NAME.fullmatch(part) for part in parts):
+            raise TerminalError(
+                f"{option} {printable(text[:140])}: write <connection>.<table> or <connection>:<schema>.<table>, "
+                f"names in a-z, 0-9 and _. A table of another name can be read through a view. Nothing was written."
+            )
+        return cls(parts[0], parts[1] if len(parts) == 3 else None, parts[-1])
+
+
+def new_job(source: str, target: str, *, entity: str = "") -> Draft:
+    """Draft a job between two tables, named as `Place.parse` reads them."""
+    here, there = Place.parse(source, "--source"), Place.parse(target, "--target")
+    job_id = f"{here.connection}__{there.connection}__{entity or here.table}"
+    if not JOB_ID.fullmatch(job_id) or len(job_id) > JOB_ID_MAX:
+        raise TerminalError(
+            f"'{job_id[:80]}' is not a job id: <source>__<target>__<entity> in a-z, 0-9 and single _, at most "
+            f"{JOB_ID_MAX} characters. Name the entity yourself: --entity worker. Nothing was written."
+        )
+    return draft(job_id, _look(here, role=None), _look(there, role=TARGET_ROLE))
+
+
+def write(made: Draft, root: Path) -> list[str]:
+    """Write both files; neither where one exists already."""
+    there = [path for path in made.files if (root / path).exists()]
+    if there:
+        raise TerminalError(
+            f"{' and '.join(there)} exists already: a draft never overwrites. Nothing was written. Look at the new "
+            f"draft with --dry-run, or name another entity: --entity."
+        )
+    for path, text in made.files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text, encoding="utf-8")
+    return list(made.files)
+
+
+def _look(place: Place, *, role: str | None) -> Side:
+    """One side's table and sample.
+
+    Args:
+        role: Whom the login becomes where it may: at a target the login itself sees no table.
+    """
+    with _looking(place.connection) as session:
+        acting = role if role is not None and _may_become(session, role) else None
+        name = f"{place.schema}.{place.table}" if place.schema else _found(session, place, acting)
+        catalog = read_catalog(session, [name], role=acting)
+        table = catalog.tables.get(name)
+        if table is None:
+            near = nearest(name, catalog.table_names)
+            hint = f" Did you mean {near}?" if near else ""
+            raise TerminalError(f"connection '{place.connection}' has no table {name}.{hint} Nothing was written.")
+        return Side(place.connection, table, _sample(session, table, acting))
+
+
+@contextmanager
+def _looking(connection_id: str) -> Iterator[psycopg.Connection]:
+    session = connections.connect(connection_id, purpose="new", autocommit=True)
+    with session, telling(f"looking at '{connection_id}'"):
+        session.execute("set default_transaction_read_only = on")
+        yield session
+
+
+def _may_become(session: psycopg.Connection, role: str) -> bool:
+    asked = "select pg_has_role(session_user, oid, 'member') from pg_roles where rolname = %s"
+    row = session.execute(asked, [role]).fetchone()
+    return bool(row and row[0])
+
+
+def _found(session: psycopg.Connection, place: Place, role: str | None) -> str:
+    """The one table of that name that the role may read."""
+    seen, hidden = tables_called(session, place.table, role=role)
+    if len(seen) == 1:
+        return seen[0]
+    if seen:
+        choices = ", ".join(f"{place.connection}:{name}" for name in seen)
+        raise TerminalError(
+            f"connection '{place.connection}' has several tables {place.table}; say which: {choices}. "
+            f"Nothing was written."
+        )
+    if hidden:
+        raise EnvironmentFailure(
+            f"the login of connection '{place.connection}' may not read {', '.join(hidden)}: grant usage on the schema "
+            f"and select on the table. Nothing was written."
+        )
+    names = read_catalog(session, [f"public.{place.table}"], role=role).table_names
+    near = nearest(place.table, [name.split(".")[1] for name in names])
+    hint = f" Did you mean {near}?" if near else ""
+    raise TerminalError(f"connection '{place.connection}' has no table {place.table}.{hint} Nothing was written.")
+
+
+def _sample(session: psycopg.Connection, table: Table, role: str | None) -> Sample:
+    """The first rows by the primary key: the same every time, and likely the same entities on both sides."""
+    columns = [
+        column for column in table.columns.values()
+        if column.type is not None and column.is_readable and column.type.name not in NOT_SAMPLED
+    ]  # fmt: skip
+    if "select" not in table.rights or "usage" not in table.rights or not columns:
+        return Sample(why_none="the role may not read the table")
+    order = sql.SQL(", ").join(map(sql.Identifier, table.primary_key))
+    statement = sql.SQL("select {} from {}{} limit {}").format(
+        sql.SQL(", ").join(
+            sql.SQL("left({}::text, {})").format(sql.Identifier(column.name), sql.Literal(VALUE_LENGTH_MAX))
+            for column in columns
+        ),
+        table_identifier(table.name),
+        sql.SQL(" order by ") + order if table.primary_key else sql.SQL(""),
+        sql.Literal(SAMPLE_ROWS),
+    )
+    try:
+        with telling("sampling"), session.transaction():
+            if role is not None:
+                session.execute(sql.SQL("set local role {}").format(sql.Identifier(role)))
+            rows = session.execute(statement).fetchall()
+    except SynclineError:
+        return Sample(why_none="row-level security shows the role no rows, or a right is missing")
+    if not rows:
+        return Sample(why_none="the table shows no rows")
+    return Sample({column.name: values for column, values in zip(columns, zip(*rows, strict=True), strict=True)})
