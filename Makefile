@@ -36,6 +36,7 @@ check: bootstrap ## Lint, format, types, manifests and mappings
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy --strict plugins/syncline
 	@.venv/bin/syncline check
+	@.venv/bin/syncline generate --check
 	@.venv/bin/pre-commit validate-config
 
 bench: bootstrap ## Time the line against plain COPY and other tools

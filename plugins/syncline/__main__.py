@@ -229,13 +229,13 @@ def generate(
     from syncline.core.catalogue import generated
 
     root = project.root()
-    stale = [path for path, text in generated(root).items() if _text_of(root / path) != text]
+    stale = {path: text for path, text in generated(root).items() if _text_of(root / path) != text}
     if only_check and stale:
         print(f"not as generated: {', '.join(stale)}; run `syncline generate`", file=sys.stderr)
         raise typer.Exit(1)
-    for path in stale:
+    for path, text in stale.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(generated(root)[path], encoding="utf-8")
+        (root / path).write_text(text, encoding="utf-8")
         print(path)
 
 

@@ -1,8 +1,15 @@
-"""The arithmetic of the benchmarks: a wrong ratio would be believed for years."""
+"""The arithmetic of the benchmarks: a wrong ratio would be believed for years. And that they still run at all."""
+
+import json
 
 import pytest
 
+from benchmarks import transforms
 from benchmarks._ratios import medians, ratios
+from benchmarks._words import Case
+from syncline.core.mapping import BEGINNINGS
+from syncline.core.transforms import Check, Transform
+from tests.conftest import Postgres
 
 
 def test_medians_are_taken_per_measure_over_the_rounds_that_have_it():
@@ -32,3 +39,33 @@ def test_what_was_not_measured_is_null_and_never_a_number(missing):
     del seconds[missing]
 
     assert ratios(seconds)[f"{missing}_x"] is None
+
+
+def test_every_word_is_measured_or_said_not_to_be(pg: Postgres, capsys: pytest.CaptureFixture[str]) -> None:
+    """Shape only: a few rows say nothing about time."""
+    transforms.main(["--rows", "2000", "--rounds", "1", "--server", pg.admin_conninfo])
+
+    printed = capsys.readouterr().out.splitlines()
+    measured = json.loads(printed[-1])
+    told = {line.split(": ")[1] for line in printed if line.startswith("not measured: ")}
+    words = {*Transform.known, *Check.known, *(word.rstrip("_") for word in BEGINNINGS)}
+    assert set(measured) | told == words
+    assert not set(measured) & told
+    assert all(isinstance(ratio, float) for ratio in measured.values())
+    refused = [line for line in printed if line.endswith(" rejected)")]
+    assert not refused, "a rejected row costs more: give benchmarks/typical_values.yaml values that these words take"
+    assert {"from", "concat", "lookup", "when", "trim", "parse_date", "required", "iban", "compare"} <= set(measured)
+
+
+@pytest.mark.parametrize(
+    ("said", "ratio", "disagrees", "measured"),
+    [("free", 1.4, False, "free"), ("free", 1.55, False, "light"), ("free", 1.7, True, "light"), ("light", 1.2, True, "free"),
+     ("light", 3.9, False, "light"), ("light", 4.3, False, "heavy"), ("light", 5.0, True, "heavy"), ("heavy", 3.0, True, "light"),
+     (None, 50.0, False, "heavy")],
+)  # fmt: skip
+def test_a_cost_is_doubted_only_away_from_its_limits(said, ratio, disagrees, measured):
+    case = Case("word", "word", said, ("name",), mapping=None, plain=None, rejected_ratio=0.0)  # type: ignore[arg-type]
+
+    one = transforms.Measured(case, ratio)
+
+    assert (one.disagrees, one.cost) == (disagrees, measured)

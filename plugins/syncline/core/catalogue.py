@@ -29,6 +29,7 @@ from syncline.core.schemas import Schema, example_value, first_sentence, paragra
 from syncline.core.transforms import WORD_MODULES, AnyCheck, Step
 from syncline.core.transforms.base import Check, NotApplicable, Row, Transform, Worded
 from syncline.core.types import EVERY_FAMILY, PgType
+from syncline.core.types_page import types_page
 
 MADE = "<!-- Made by `syncline generate`; change the classes and models, not this page. -->"
 SQL_SHOWN = 600  # signs; a list of all currencies teaches nothing
@@ -70,6 +71,7 @@ def generated(root: Path) -> dict[str, str]:
         **schema_files(),
         "docs/transforms.md": transforms_page(root),
         "docs/manifests.md": manifests_page(),
+        "docs/types.md": types_page(),
         "docs/registry.md": registry.page(registry.take_stock(root)),
     }
 

@@ -209,7 +209,7 @@ class _Plan:
         converted = convert(item.value, kind, spec.type)
         if converted.fault is not None:
             item.faults.append((converted.code, converted.fault))
-        is_plain = kind == spec.type or kind.becomes(spec.type) == "lossless" and kind.family == spec.type.family
+        is_plain = kind == spec.type or (kind.becomes(spec.type) == "lossless" and kind.family == spec.type.family)
         item.value = converted.value if is_plain else template("({v})::{t}", v=converted.value, t=spec.type.sql)
         return item
 

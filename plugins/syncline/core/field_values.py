@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field, StrictStr, model_validator
 from pydantic_core import PydanticCustomError
 
 from syncline.core.expressions import ExpressionRefused, read_expression
-from syncline.core.models import Frozen, Name, Table
+from syncline.core.models import Frozen, Name, Table, null_word
 from syncline.core.transforms.base import NotApplicable, Row, Scalar, lit, template
 from syncline.core.transforms.literals import check_literal, untyped
 from syncline.core.types import NUMERIC, TEXT, PgType, TypeName
@@ -240,13 +240,13 @@ class Lookup(NeverFaulty, Frozen):
     )
     take: Name = Field(description="The column whose value is taken", examples=["legal_name"])
     take_type: TypeName = Field(TEXT, description="The type of that column")
-    on_missing: Literal["reject", "null", "default"] = Field(
+    on_missing: Annotated[Literal["reject", "null", "default"], BeforeValidator(null_word)] = Field(
         "reject", description="No row matches: the row is rejected, the value is NULL, or it is `default`"
     )
     default: Scalar | None = Field(
         None, description="The value where no row matches; with on_missing: default", examples=["unknown"]
     )
-    on_several: Literal["reject", "null", "newest"] = Field(
+    on_several: Annotated[Literal["reject", "null", "newest"], BeforeValidator(null_word)] = Field(
         "reject", description="Several rows match: the row is rejected, the value is NULL, or the newest one's is taken"
     )
     newest_by: Name | None = Field(

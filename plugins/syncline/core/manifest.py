@@ -555,7 +555,10 @@ def _model(document: Document, kind: type[Model], references: ProjectReferences 
 def _add(document: Document, faults: list[Fault]) -> None:
     for where, code, found, hint, *offset in faults:
         is_sentence = " " in hint
-        document.mistake(where, code, found, hint if is_sentence else "", "" if is_sentence else hint)
+        document.mistake(
+            where, code, found, hint if is_sentence else "", "" if is_sentence else hint,
+            offset=offset[0] if offset else None,
+        )  # fmt: skip
 
 
 def _check_id(job_id: str, document: Document) -> None:

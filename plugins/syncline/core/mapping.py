@@ -109,6 +109,8 @@ class FieldMap(Frozen):
                 {"words": ", ".join(word.rstrip("_") for word in BEGINNINGS),
                  "found": " and ".join(word.rstrip("_") for word in given) or "none"},
             )  # fmt: skip
+        if empty := [word.rstrip("_") for word in BEGINNINGS if word in self.model_fields_set and word not in given]:
+            raise PydanticCustomError("M02", "`{word}` is empty; drop it or fill it", {"word": empty[0]})
         if "otherwise" in self.model_fields_set and self.when is None:
             raise PydanticCustomError("M02", "`otherwise` belongs to `when`", {})
         return self

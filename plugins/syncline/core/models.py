@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 from pydantic_core import PydanticCustomError
 
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")  # what PostgreSQL keeps without quoting
-VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
+VERSION = re.compile(r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)")
 
 
 class Frozen(BaseModel):
@@ -40,6 +40,11 @@ def _version(value: str) -> str:
     if not VERSION.fullmatch(value):
         raise PydanticCustomError("M02", "'{value}' is not a version; write 1.2.0", {"value": value[:40]})
     return value
+
+
+def null_word(value: object) -> object:
+    """A bare `null` where the word null is one of the choices."""
+    return "null" if value is None else value
 
 
 Name = Annotated[str, AfterValidator(_name)]

@@ -6,6 +6,7 @@ dates of validity. What a word does with them is the word's matter, how the file
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import date
 from typing import Annotated, Any, Literal, Protocol, Self
@@ -15,15 +16,14 @@ from pydantic_core import PydanticCustomError
 
 from syncline.core.models import Frozen, Version
 
+DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")  # the other spellings of ISO 8601 are for machines
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 
 
 def _day(value: Any) -> Any:
     try:
-        return (
-            date.fromisoformat(value) if isinstance(value, str) and len(value) == len("2026-01-01") else _no_day(value)
-        )
+        return date.fromisoformat(value) if isinstance(value, str) and DAY.fullmatch(value) else _no_day(value)
     except ValueError:
         return _no_day(value)
 

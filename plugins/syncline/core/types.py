@@ -56,7 +56,8 @@ ALIASES = {
     "character": "char", "bpchar": "char", "citext": "text", "bool": "boolean", "int": "integer", "int2": "smallint",
     "int4": "integer", "int8": "bigint", "tinyint": "smallint", "serial": "integer", "bigserial": "bigint",
     "decimal": "numeric", "number": "numeric", "float": "double precision", "float4": "real",
-    "double": "double precision", "float8": "double precision", "datetime": "timestamp", "timestamp without time zone": "timestamp",
+    "double": "double precision", "float8": "double precision", "datetime": "timestamp",
+    "timestamp without time zone": "timestamp",
     "timestamp with time zone": "timestamptz", "time without time zone": "time", "time with time zone": "timetz",
     "blob": "bytea", "binary": "bytea", "varbinary": "bytea", "guid": "uuid",
 }  # fmt: skip
