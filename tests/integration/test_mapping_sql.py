@@ -6,6 +6,7 @@ the embedded server; where SYNCLINE_TEST_PG15 holds a superuser's URI of a Postg
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import string
@@ -22,6 +23,7 @@ from hypothesis import strategies as st
 from psycopg import sql
 
 from syncline.core.compile import compile_mapping, sample_relation
+from syncline.core.field_values import NAMESPACE
 from syncline.core.mapping import Mapping
 from syncline.core.transforms import Check, Transform
 from syncline.core.transforms.checks import why_not_portable
@@ -943,3 +945,118 @@ def test_staging_columns_are_the_types_that_the_mapping_declares(engine: Engine)
     compiled = compile_mapping(mapping, sql.Identifier("t"))
 
     assert list(compiled.columns.values()) == [PgType.parse(field["type"]) for field in EVERYTHING.values()]
+
+
+# -- what a field may begin with ------------------------------------------------------------------------------
+
+
+def test_a_condition_that_cannot_be_computed_rejects_its_row(engine: Engine) -> None:
+    cases = [{"if": {"b": [7]}, "then": {"constant": "seven"}}, {"if": "a / b > 2", "then": {"constant": "big"}}]
+    fields = {"x": {"when": cases, "otherwise": {"constant": "small"}, "type": "text"}}
+    given = [{"a": 9, "b": 3}, {"a": 1, "b": 3}, {"a": 1, "b": 0}, {"a": 1, "b": 7}, {"a": None, "b": 1}]
+
+    rows = engine.rows({"a": "integer", "b": "integer"}, fields, given)
+
+    assert [(row.values["x"], row.errors) for row in rows] == [
+        ("big", []), ("small", []), ("small", ["x:expression"]), ("seven", []), ("small", []),
+    ]  # fmt: skip
+
+
+def test_a_row_that_meets_no_case_is_rejected_unless_null_is_said(engine: Engine) -> None:
+    cases = [
+        {"if": {"a": ["GB", None]}, "then": {"from": "b"}},
+        {"if": {"a": "FR", "b": ["x"]}, "then": {"constant": "fx"}},
+    ]
+    given = [
+        {"a": "GB", "b": "b"},
+        {"a": None, "b": "c"},
+        {"a": "FR", "b": "x"},
+        {"a": "FR", "b": "y"},
+        {"a": "DE", "b": None},
+    ]
+    source = {"a": "text", "b": "varchar(5)"}
+
+    strict = engine.rows(source, {"x": {"when": cases, "type": "text"}}, given)
+    lax = engine.rows(source, {"x": {"when": cases, "otherwise": None, "type": "text"}}, given)
+
+    expected = ["b", "c", "fx", None, None]
+    assert [row.values["x"] for row in strict] == [row.values["x"] for row in lax] == expected
+    assert [row.errors for row in strict] == [[], [], [], ["x:when"], ["x:when"]]
+    assert all(row.errors == [] for row in lax)
+
+
+@MANY
+@given(
+    values=st.lists(st.tuples(st.none() | TEXT, st.none() | st.integers(-(2**31), 2**31 - 1)), max_size=10),
+    name=st.text("ab", min_size=1),
+)
+def test_a_surrogate_key_is_what_rfc_9562_says(engine: Engine, values: list[tuple[Any, Any]], name: str) -> None:
+    """Version 8 of the first 128 bits of SHA-256 over the namespace and a JSON array; computed here with hashlib."""
+    field = {"surrogate_key": {"columns": ["a", "n"], "namespace": name}, "type": "uuid"}
+    namespace = uuid.uuid5(NAMESPACE, name)
+
+    rows = engine.rows({"a": "text", "n": "integer"}, {"x": field}, [{"a": a, "n": n} for a, n in values])
+
+    for row, (a, n) in zip(rows, values, strict=True):
+        array = engine.session.execute(
+            "select jsonb_build_array(%s::text, %s::text)::text", [a, None if n is None else str(n)]
+        )
+        (said,) = array.fetchone() or ("",)
+        assert json.loads(said) == [a, None if n is None else str(n)]
+        expected = None if a is None or n is None else _version_8(namespace.bytes + said.encode())
+        assert row.values["x"] == expected
+        assert row.errors == []
+
+
+def _version_8(name: bytes) -> str:
+    head = bytearray(hashlib.sha256(name).digest()[:16])
+    head[6] = head[6] & 0x0F | 0x80
+    head[8] = head[8] & 0x3F | 0x80
+    return str(uuid.UUID(bytes=bytes(head)))
+
+
+def test_columns_become_an_object_an_array_or_the_first_of_them(engine: Engine) -> None:
+    fields = {
+        "o": {"json_object": {"Name": "a", "count": "n", "day": "d"}, "type": "jsonb"},
+        "l": {"array": ["a", "b"], "type": "text[]"},
+        "c": {"coalesce": ["b", "a"], "type": "text"},
+        "m": {"coalesce": ["n", "w"], "type": "numeric"},
+    }
+    source = {"a": "text", "b": "varchar(9)", "n": "integer", "w": "numeric(9,2)", "d": "date"}
+    given = [
+        {"a": "x", "b": None, "n": 1, "w": "2.50", "d": "infinity"},
+        {"a": None, "b": "y", "n": None, "w": "2.50", "d": None},
+    ]
+
+    one, other = engine.rows(source, fields, given)
+
+    assert one.values["o"] == {"Name": "x", "count": 1, "day": "infinity"}
+    assert other.values["o"] == {"Name": None, "count": None, "day": None}
+    assert [row.values["l"] for row in (one, other)] == [["x", None], [None, "y"]]
+    assert [row.values["c"] for row in (one, other)] == ["x", "y"]
+    assert [row.values["m"] for row in (one, other)] == [Decimal(1), Decimal("2.50")]
+
+
+@pytest.mark.parametrize(
+    ("how", "expected", "errors"),
+    [
+        ({}, [None, "only", None], [["x:lookup"], [], ["x:lookup_ambiguous"]]),
+        ({"on_missing": None}, [None, "only", None], [[], [], ["x:lookup_ambiguous"]]),
+        ({"on_missing": "default", "default": "none"}, ["none", "only", None], [[], [], ["x:lookup_ambiguous"]]),
+        ({"on_several": None}, [None, "only", None], [["x:lookup"], [], []]),
+        ({"on_several": "newest", "newest_by": "at"}, [None, "only", "new"], [["x:lookup"], [], []]),
+        ({"on_several": "newest", "newest_by": "at", "on_missing": None}, [None, "only", "new"], [[], [], []]),
+    ],
+)  # fmt: skip
+def test_no_match_and_several_matches_are_what_the_lookup_says(
+    engine: Engine, how: dict[str, Any], expected: list[Any], errors: list[list[str]]
+) -> None:
+    engine.session.execute("create schema if not exists hub_lookup; drop table if exists hub_lookup.org;"
+        " create table hub_lookup.org (id text, name text, at date);"
+        " insert into hub_lookup.org values ('1', 'only', null), ('2', 'old', '2020-01-01'), ('2', 'new', '2021-01-01'), ('2', 'undated', null)")  # fmt: skip
+    lookup = {"table": "hub_lookup.org", "match": {"id": "a"}, "take": "name", **how}
+
+    rows = engine.rows({"a": "text"}, {"x": {"lookup": lookup, "type": "text"}}, [{"a": "0"}, {"a": "1"}, {"a": "2"}])
+
+    assert [row.errors for row in rows] == errors
+    assert [row.values["x"] if not row.errors else expected[n] for n, row in enumerate(rows)] == expected

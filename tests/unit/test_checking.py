@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from syncline.core.checking import check_project
 from syncline.core.findings import Finding, nearest, printable, report
 from tests.conftest import ROOT
@@ -84,3 +86,45 @@ def test_nothing_of_a_file_is_read_twice_into_findings(tmp_path: Path) -> None:
     root = write_project(tmp_path, mapping=MAPPING.replace("[required, iban]", "[requird, iban]"))
 
     assert [finding.path for finding in findings_of(root)] == [f"include/mappings/{JOB}.yaml"]
+
+
+CODE_LIST = """\
+version: 1.0.0
+description: Status of a worker as payroll says it
+entries: {ACT: active, LOA: leave}
+"""
+
+
+def test_code_lists_and_calendars_are_checked_with_the_rest_and_told_once(tmp_path: Path) -> None:
+    root = write_project(tmp_path)
+    (root / "include" / "code_lists").mkdir()
+    (root / "include" / "code_lists" / "status.yaml").write_text(CODE_LIST)
+    assert findings_of(root) == []
+
+    (root / "include" / "code_lists" / "status.yaml").write_text(CODE_LIST.replace("entries", "entrys"))
+    (root / "include" / "code_lists" / "notes.txt").write_text("not read")
+
+    assert [(finding.path, finding.line, finding.code) for finding in findings_of(root)] == [
+        ("include/code_lists/notes.txt", 1, "M22"),
+        ("include/code_lists/status.yaml", 1, "M02"),
+        ("include/code_lists/status.yaml", 3, "M01"),
+    ]
+
+
+@pytest.mark.parametrize("folder", ["mappings", "code_lists", "calendars"])
+def test_what_cannot_be_read_or_named_is_told_and_stops_nothing(tmp_path: Path, folder: str) -> None:
+    root = write_project(tmp_path / "project")
+    (tmp_path / "elsewhere.yaml").write_text("password: hunter2")
+    place = root / "include" / folder
+    place.mkdir(exist_ok=True)
+    (place / "out.yaml").symlink_to(tmp_path / "elsewhere.yaml")
+    (place / "gone.yaml").symlink_to(place / "nowhere")
+    (place / "folder.yaml").mkdir()
+    (place / "No-Name.yaml").write_text(CODE_LIST)
+
+    jobs, findings = check_project(root)
+
+    assert [job.id for job in jobs] == [JOB]
+    assert [(finding.path.rsplit("/", 1)[1], finding.code) for finding in findings] == [
+        ("No-Name.yaml", "M22"), ("folder.yaml", "M12"), ("gone.yaml", "M12"), ("out.yaml", "M17"),
+    ]  # fmt: skip

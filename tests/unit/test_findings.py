@@ -179,6 +179,7 @@ SECRETS = [
     "password: !x hunter-zwei\n",
     "password: '{{ hunter-zwei }}'\n",
     "# the password: hunter-zwei\nb: NO\n",
+    "# password:\n  # hunter-zwei\nb: NO\n",
     "b: @x  # password=hunter-zwei\n",
     "api_key: hunter-zwei\n",
     "b: NO  # api-key = 'hunter-zwei'\n",

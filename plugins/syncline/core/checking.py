@@ -10,6 +10,7 @@ from pathlib import Path
 
 from syncline.core.findings import Finding
 from syncline.core.manifest import SyncJob, examine_job, examine_mapping, files_below, job_ids, rivals
+from syncline.core.models import NAME
 from syncline.core.reference_files import KINDS, examine_reference
 
 # Airflow gives a DAG file 50 s; at 7 ms a manifest (reading it and making its DAG) so many leave it a third.
@@ -17,7 +18,7 @@ MANIFESTS_MAX = 5_000
 
 
 def check_project(root: Path) -> tuple[list[SyncJob], list[Finding]]:
-    """All jobs that are valid, and all findings of all files below `root/include`, each once."""
+    """All jobs that are valid, and all findings of all files below `root/include` that jobs are made of, each once."""
     jobs: list[SyncJob] = []
     findings: set[Finding] = set()
     used: set[str] = set()
@@ -28,15 +29,30 @@ def check_project(root: Path) -> tuple[list[SyncJob], list[Finding]]:
             used.add(job.manifest.mapping)
             if not found:
                 jobs.append(job)
-    for path in sorted((root / "include" / "mappings").glob("*.yaml")):
-        if path.stem not in used:
-            findings.update(examine_mapping(root, path.stem)[1])
-    for folder in KINDS:
+    for folder in ("mappings", *KINDS):
         for path in sorted((root / "include" / folder).glob("*.yaml")):
-            findings.update(examine_reference(root, folder, path.stem)[2])
+            if wrong := _unfit(path, root):
+                findings.add(wrong)
+            elif folder != "mappings":
+                findings.update(examine_reference(root, folder, path.stem)[2])
+            elif path.stem not in used:
+                findings.update(examine_mapping(root, path.stem)[1])
     findings.update(_stray_files(root))
     findings.update(_too_many(root))
     return jobs, sorted(findings)
+
+
+def _unfit(path: Path, root: Path) -> Finding | None:
+    """Why a file that others name by its stem is not even read."""
+    shown, folder = path.relative_to(root).as_posix(), f"include/{path.parent.name}"
+    if path.is_symlink() and not path.resolve().is_relative_to(path.parent.resolve()):
+        return Finding(shown, 1, 1, "M17", f"a link that leads out of {folder}", "put the file itself here")
+    if not path.is_file():
+        return Finding(shown, 1, 1, "M12", "the file cannot be read", "put a file here, not a folder or a broken link")
+    if not NAME.fullmatch(path.stem):
+        said = f"'{path.stem[:80]}' is a name that no other file can say"
+        return Finding(shown, 1, 1, "M22", said, "name it in a-z, 0-9 and _, at most 63")
+    return None
 
 
 def _stray_files(root: Path) -> Iterator[Finding]:

@@ -1,8 +1,8 @@
 """What every code of a mistake means, why it is refused, and how it is mended.
 
 The codes are the M rows of the fault list, and D01: stable names that people search for. This table is the one place
-that explains them; docs/errors.md is made from it (`python -m syncline.core.codes > docs/errors.md`), and a test runs every
-example through the checker. A code that is missing here, or that nothing tells any more, fails a test.
+that explains them; docs/errors.md is made from it (`python -m syncline.core.codes > docs/errors.md`), and a test runs
+every example through the checker. A code that is missing here, or that nothing tells any more, fails a test.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Literal
 class Example:
     """A mistake as it is written, and the same lines mended.
 
-    The line that is told ends in `# <- CODE`. `kind` says which file the lines are from. Lines of kind `files` are names
-    of files, with a size where that is the mistake; what only a database can tell has statements. `instead_of` is what
-    the lines stand for in a good file, where that is not `mended` itself.
+    The line that is told ends in `# <- CODE`. `kind` says which file the lines are from. Lines of kind `files` are
+    names of files, with a size where that is the mistake; what only a database can tell has statements. `instead_of`
+    is what the lines stand for in a good file, where that is not `mended` itself.
     """
 
     kind: Literal["manifest", "mapping", "files", "database"]
@@ -264,8 +264,8 @@ CODES: dict[str, Code] = {
     ),
     "D01": Code(
         "A database that cannot be reached, or does not let the job work",
-        "Told by `syncline check --connect` only: the connection does not answer, the server is too old, or a role lacks"
-        " a right. Nothing is wrong with the line that is told; it names what the database refuses.",
+        "Told by `syncline check --connect` only: the connection does not answer, the server is too old, or a role"
+        " lacks a right. Nothing is wrong with the line that is told; it names what the database refuses.",
         "run the statement that is shown, as the table's owner; then check again",
         Example(
             "database",

@@ -125,6 +125,12 @@ class Document:
             return spot_of(value, self.ends[where])
         return Spot(value.start_mark.line + 1, value.start_mark.column + 1)
 
+    def open_bracket(self) -> Any:
+        """The mark of the innermost `[` or `{` that is not closed yet; None where all are."""
+        opened = (value for where, value in self.values.items() if where not in self.ends)
+        flows = [value.start_mark for value in opened if getattr(value, "flow_style", False)]
+        return flows[-1] if flows else None
+
     def spot_at(self, begin: int, behind: int) -> Spot:
         """The part of the text between two offsets, as far as it is on one line."""
         number = bisect_right(self._line_begins, begin)

@@ -366,10 +366,25 @@ class When(Frozen):
         return template("case {whens} end", whens=sql.SQL(" ").join(whens))
 
     def faults(self, row: Row) -> Faults:
-        if self.otherwise is not None or self.may_be_none:
-            return []
-        held = sql.SQL(" or ").join(_holds(case, row) for case in self.cases)
-        return [("when", template("(({held}) is not true)", held=held))]
+        found: Faults = []
+        if (fails := self._fails(row)) is not None:
+            found.append(("expression", fails))
+        if self.otherwise is None and not self.may_be_none:
+            held = sql.SQL(" or ").join(_holds(case, row) for case in self.cases)
+            found.append(("when", template("(({held}) is not true)", held=held)))
+        return found
+
+    def _fails(self, row: Row) -> Composable | None:
+        """Whether a condition that is reached cannot be computed; those after the first that holds are not reached."""
+        reached: list[Composable] = []
+        can_fail = False
+        for case in self.cases:
+            fails = read_expression(case.if_, row.types).fails(row.values) if isinstance(case.if_, str) else None
+            if fails is not None:
+                can_fail = True
+                reached.append(template("when {f} then true", f=fails))
+            reached.append(template("when {c} then false", c=_holds(case, row)))
+        return template("case {reached} else false end", reached=sql.SQL(" ").join(reached)) if can_fail else None
 
 
 def _holds(case: Case, row: Row) -> Composable:

@@ -233,7 +233,8 @@ class Mapping(Frozen):
                 check.require(field.type)
                 check.require_row({name: other.type for name, other in self.fields.items()})
         except ExpressionRefused as refused:
-            hint = refused.allowed or (f"did you mean '{refused.nearest}'?" if refused.nearest else "")
+            near = f"did you mean '{refused.nearest}'?" if refused.nearest else ""
+            hint = "; ".join(said for said in (near, refused.allowed) if said)
             return [((*where, *(refused.place or at)), "M15", refused.said, hint, refused.position)]
         except NotApplicable as error:
             return [((*where, *at), "M20", str(error), "")]

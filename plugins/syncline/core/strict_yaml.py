@@ -40,6 +40,7 @@ AMBIGUOUS = re.compile(
     r"|[-+]?0[0-9]+|0[xob][0-9a-fA-F]+|\+[0-9]+|[0-9]+(:[0-9]{2})+(\.[0-9]+)?|-?[0-9]{19,}"
     r"|[-+]?[0-9_]*\.[0-9_]*|[-+]?[0-9.]+[eE][-+]?[0-9]+|[0-9]+_[0-9_]+|[-+]?\.(?i:inf|nan)"
 )
+COMMENT = re.compile(r"(?:^|\s)#")
 BOM = "\ufeff"
 HIDDEN_MAX = 20  # told of one file: more is a file of another kind
 TAG_SHOWN, KEY_SHOWN = 80, 80  # signs of what is quoted in a message
@@ -51,6 +52,7 @@ HIDDEN = re.compile(
     "\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
 )
 # What libyaml says, and what it means to who wrote the file.
+NO_NODE = "did not find expected node content"
 OPEN_QUOTE = ("a quote that is never closed", "close it, or escape the quote inside")
 DIRECTIVE = ("a directive", "remove the line that begins with %")
 BACKSLASH = ("a backslash and a sign that YAML does not know", "use single quotes, or write two backslashes")
@@ -75,7 +77,7 @@ PROBLEMS = {
         "a list that begins in the line of its key",
         "write it below the key, or as [a, b]",
     ),
-    "did not find expected node content": (
+    NO_NODE: (
         "a sign of YAML's own where a value should stand",
         "quote a value that begins with a comma or a bracket",
     ),
@@ -174,9 +176,11 @@ def _refuse_hidden(document: Document, spot: Spot, character: str) -> None:
 def _parsed(text: str, document: Document) -> Any:
     """The file's data; None when there is none, or when it cannot be read to its end."""
     try:
-        return _Builder(document, yaml.parse(text, Loader=Loader)).file()
+        data = _Builder(document, yaml.parse(text, Loader=Loader)).file()
+        _refuse_tabs(document)
+        return data
     except yaml.MarkedYAMLError as error:
-        spot = _spot_of_error(error)
+        spot = _spot_of_error(error, document)
         document.mistake_at(spot, *_syntax(error, document, spot))
     except yaml.YAMLError as error:  # the reader's errors carry no mark
         document.mistake((), "M12", f"not readable as YAML ({type(error).__name__})", "plain printable text")
@@ -186,12 +190,39 @@ def _parsed(text: str, document: Document) -> Any:
     return None
 
 
-def _spot_of_error(error: yaml.MarkedYAMLError) -> Spot:
+def _refuse_tabs(document: Document) -> None:
+    """A tab is a space to one reader and an end to another, and people do not see it. In a comment it may stand."""
+    if "\t" not in document.text:
+        return
+    for number, line in enumerate(document.lines, start=1):
+        column = COMMENT.split(line, maxsplit=1)[0].find("\t")
+        if column >= 0:
+            spot = Spot(number, column + 1, 1)
+            document.mistake_at(spot, "M12", "a tab", 'write spaces; in a value write "\\t" in double quotes')
+
+
+def _spot_of_error(error: yaml.MarkedYAMLError, document: Document) -> Spot:
     """Where the parser gave up; what was opened and never closed is told where it was opened."""
+    mark: Any = _left_open(error, document) or error.problem_mark or error.context_mark
+    if mark is None:
+        return Spot(1, 1)
+    line = min(mark.line + 1, len(document.lines))
+    length = len(document.lines[line - 1])
+    return Spot(line, min(mark.column, length) + 1, 1 if mark.column < length else 0)
+
+
+def _left_open(error: yaml.MarkedYAMLError, document: Document) -> Any:
+    """The mark of what should have been closed before the parser gave up, if that is what is wrong."""
     mark, opened = error.problem_mark, error.context_mark
-    if opened is not None and (mark is None or (opened.line < mark.line and error.problem in UNCLOSED)):
-        mark = opened
-    return Spot(mark.line + 1, mark.column + 1, 1) if mark is not None else Spot(1, 1)
+    if mark is None or opened is None:
+        return None
+    if opened.line < mark.line and error.problem in UNCLOSED:
+        return opened
+    return document.open_bracket() if _is_at_end(mark, document) else None
+
+
+def _is_at_end(mark: Any, document: Document) -> bool:
+    return not "".join(document.lines[mark.line :])[mark.column :].strip()
 
 
 def _syntax(error: yaml.MarkedYAMLError, document: Document, spot: Spot) -> tuple[str, str, str]:
@@ -211,6 +242,8 @@ def _syntax(error: yaml.MarkedYAMLError, document: Document, spot: Spot) -> tupl
     if start := re.search(r":\s+([@`%])", shown):
         return "M12", f"a value that begins with `{start[1]}`", "quote this value"
     said = (error.problem or "not readable as YAML", "see the line above it too")
+    if error.problem == NO_NODE and _is_at_end(error.problem_mark, document):
+        return "M12", "a `[` or `{` that is not closed", "close it"
     return "M12", *(_misaligned(error, shown) or PROBLEMS.get(error.problem or "", said))
 
 

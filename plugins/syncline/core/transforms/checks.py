@@ -112,6 +112,7 @@ class Range(Check):
 
     word: Literal["range"] = "range"
     takes: ClassVar[tuple[str, ...]] = ("number", "date", "timestamp", "timestamptz")
+    cost: ClassVar[Cost] = "free"
     examples: ClassVar[tuple[str, ...]] = ("{range: {min: 0}}", '{range: {min: "1950-01-01", max: "2100-01-01"}}')
     min: Scalar | None = Field(None, description="The smallest value that passes", examples=[0, "1950-01-01"])
     max: Scalar | None = Field(None, description="The greatest value that passes", examples=[100, "2100-01-01"])
@@ -155,6 +156,7 @@ class OneOf(Check):
     word: Literal["one_of"] = "one_of"
     shorthand: ClassVar[str | None] = "values"
     takes: ClassVar[tuple[str, ...]] = ("text",)
+    cost: ClassVar[Cost] = "free"
     examples: ClassVar[tuple[str, ...]] = ("{one_of: [active, leave, left]}",)
     values: tuple[str, ...] = Field(min_length=1, description="What passes", examples=[["active", "leave", "left"]])
 
@@ -202,6 +204,7 @@ class Compare(Check):
 
     word: Literal["compare"] = "compare"
     takes: ClassVar[tuple[str, ...]] = EQUATED
+    cost: ClassVar[Cost] = "free"
     examples: ClassVar[tuple[str, ...]] = ("{compare: {is: at_least, field: starts_on}}",)
     is_: Comparison = Field(alias="is", description="How this field stands to the other", examples=["at_least"])
     field: Name = Field(description="Another field of the target", examples=["starts_on"])

@@ -118,6 +118,7 @@ class IsoCountry(Check):
     word: Literal["iso_country"] = "iso_country"
     shorthand: ClassVar[str | None] = "form"
     takes: ClassVar[tuple[str, ...]] = ("text",)
+    cost: ClassVar[Cost] = "free"
     examples: ClassVar[tuple[str, ...]] = ("iso_country", "{iso_country: {form: alpha3}}")
     form: Literal["alpha2", "alpha3", "numeric"] = Field(
         "alpha2", description="Two letters, three letters, or three digits as text", examples=["alpha3"]
@@ -138,6 +139,7 @@ class IsoCurrency(Check):
     word: Literal["iso_currency"] = "iso_currency"
     shorthand: ClassVar[str | None] = "form"
     takes: ClassVar[tuple[str, ...]] = ("text",)
+    cost: ClassVar[Cost] = "free"
     examples: ClassVar[tuple[str, ...]] = ("iso_currency", "{iso_currency: {form: numeric}}")
     form: Literal["alpha3", "numeric"] = Field(
         "alpha3", description="Three letters, or three digits as text", examples=["numeric"]
@@ -157,6 +159,7 @@ class IsoLanguage(Check):
     word: Literal["iso_language"] = "iso_language"
     shorthand: ClassVar[str | None] = "form"
     takes: ClassVar[tuple[str, ...]] = ("text",)
+    cost: ClassVar[Cost] = "free"
     examples: ClassVar[tuple[str, ...]] = ("iso_language", "{iso_language: {form: alpha3}}")
     form: Literal["alpha2", "alpha3"] = Field(
         "alpha2", description="ISO 639-1 (alpha2) or ISO 639-3 (alpha3)", examples=["alpha3"]
