@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from syncline.core.errors import ManifestInvalid, TerminalError
-from syncline.steps import differing
-from syncline.steps.differing import MASK, ChangedField, ChangedRow, MappingDifference
+from syncline.steps import differing, sampling
+from syncline.steps.differing import ChangedField, ChangedRow, MappingDifference
+from syncline.steps.sampling import MASK
 from tests.integration.conftest import JOB, Lab
 
 
@@ -77,7 +78,7 @@ def test_personal_data_is_masked(lab: Lab) -> None:
 
 
 def test_a_sample_is_taken_in_portions_and_counted_whole(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(differing, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(sampling, "ROWS_AT_ONCE", 7)
     lab.hub(*({"person_id": f"p{n:02}", "name": "x" if n % 2 else "z"} for n in range(20)))
     other_mapping(lab, name={"from": "name", "type": "text", "steps": [{"map": {"x": "X", "z": "z"}}]})
 

@@ -16,7 +16,7 @@ from syncline.steps import connecting, drafting, run_line
 from syncline.steps.connecting import compare_with_databases
 from syncline.steps.drafting import Place, new_job, write
 from tests.integration.conftest import Lab
-from tests.unit.test_drafting import DECIDED, decide
+from tests.unit.test_drafting import NO_TENANTS, decide
 
 ODD = """
 drop schema if exists odd cascade; create schema odd; grant usage on schema odd to {role};
@@ -45,7 +45,7 @@ def odd(lab: Lab) -> Lab:
 
 
 def no_tenants(made: Draft) -> Draft:
-    return decide(made, (*DECIDED[:-2], ("tenancy:", 'tenancy: {none: "one company only"}')))
+    return decide(made, NO_TENANTS)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from psycopg.conninfo import make_conninfo
 
 from syncline.core.errors import TerminalError
 from syncline.steps import looking
-from syncline.steps.looking import MASK, PreviewRow
+from syncline.steps.looking import PreviewRow
+from syncline.steps.sampling import MASK
 from tests.integration.conftest import JOB, Lab
 
 

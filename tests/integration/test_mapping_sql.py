@@ -1060,3 +1060,22 @@ def test_no_match_and_several_matches_are_what_the_lookup_says(
 
     assert [row.errors for row in rows] == errors
     assert [row.values["x"] if not row.errors else expected[n] for n, row in enumerate(rows)] == expected
+
+
+def test_columns_of_any_collation_are_mapped(engine: Engine) -> None:
+    """A nondeterministic collation refuses patterns and `replace`; two collations refuse to be joined."""
+    if not (
+        engine.session.execute("select count(*) from pg_collation where collname = 'und-x-icu'").fetchone() or (0,)
+    )[0]:
+        pytest.skip("this server has no ICU")
+    engine.session.execute("create collation if not exists loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false);"
+        ' drop table if exists collated; create table collated (a text collate loose, b text collate "C");'
+        " insert into collated values ('Ab', 'cd')")  # fmt: skip
+    mapping = Mapping.model_validate({"version": "1.0.0", "source": {"a": "text", "b": "text"}, "fields": {
+        "x": {"from": "a", "type": "text", "steps": [{"replace": {"text": "b", "with": "c"}}], "checks": [{"pattern": "[A-Z]c"}]},
+        "y": {"concat": {"columns": ["a", "b"]}, "type": "text"},
+    }})  # fmt: skip
+
+    row = engine.session.execute(compile_mapping(mapping, sql.Identifier("collated")).select).fetchone()
+
+    assert row == ("Ac", "Ab cd", False, None)

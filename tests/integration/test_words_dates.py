@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import calendar
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -16,7 +17,7 @@ from pydantic import ValidationError
 from syncline.core.cron import zones
 from syncline.core.mapping import Mapping
 from syncline.core.reference_files import ProjectReferences
-from syncline.core.transforms.dates import FormatName, date_format, month_names
+from syncline.core.transforms.dates import ABBREVIATIONS, FormatName, date_format, month_names
 from tests.conftest import ROOT
 from tests.integration.mapping_engine import Engine
 
@@ -53,7 +54,7 @@ def spelt(day: date, name: str, language: str | None = None) -> str:
     parts = {"yyyy": f"{day.year:04}", "yy": f"{day.year % 100:02}", "mm": f"{day.month:02}", "dd": f"{day.day:02}",
              "d": str(day.day), "m": str(day.month)}  # fmt: skip
     for style in ("month", "mon"):
-        if language:
+        if language and 1 <= day.month <= 12:
             parts[style] = month_names(language, style)[day.month - 1]
     out, rest = "", text
     while rest:
@@ -241,6 +242,7 @@ def test_what_is_added_is_said_once(step: Any) -> None:
 # -- calendars ------------------------------------------------------------------------------------------------
 
 
+@cache
 def closed(name: str) -> tuple[date, date, set[date]]:
     """A calendar, read without the code under test: first and last day, and the days on which nobody works."""
     said = yaml.safe_load((ROOT / "include" / "calendars" / f"{name}.yaml").read_text())
@@ -324,6 +326,7 @@ ZONES = ["Europe/London", "America/New_York", "Australia/Lord_Howe", "Pacific/Ap
          "Antarctica/Troll", "Asia/Tehran", "America/Havana", "Europe/Dublin", "Pacific/Kiritimati", "UTC"]  # fmt: skip
 
 
+@cache
 def transitions(zone: str, first: int = 1970, last: int = 2037) -> list[datetime]:
     """Instants at which the zone's offset changes, to the second."""
     info, found = ZoneInfo(zone), []
@@ -380,10 +383,10 @@ def test_a_gap_and_an_overlap_are_what_the_mapping_says(engine: Engine, zone: st
             assert (value and datetime.fromisoformat(value)) == expected, (wall, gap, overlap)
 
 
-@pytest.mark.parametrize("year", [1996, 2026])
+@pytest.mark.parametrize("year", [2005, 2024])
 def test_every_zone_of_the_world_reads_its_clock_back(engine: Engine, year: int) -> None:
     """One statement with a column per zone: no server lacks a zone that a mapping may name."""
-    names = sorted(zones() & available_timezones())
+    names = sorted(zones() & available_timezones() - ABBREVIATIONS)
     fields = {
         f"z{n}": {"from": "a", "type": "timestamptz", "steps": [{"in_zone": zone}]} for n, zone in enumerate(names)
     }
@@ -562,7 +565,8 @@ def test_a_time_stamp_without_zone_is_cut_and_written(engine: Engine, moments: l
     [("timestamptz", "timestamptz", {"truncate_to": "day"}), ("timestamp", "timestamp", {"truncate_to": {"unit": "day", "zone": "UTC"}}),
      ("timestamptz", "timestamptz", {"truncate_to": {"unit": "second", "zone": "UTC"}}), ("timestamptz", "text", "format_timestamp"),
      ("timestamp", "text", {"format_timestamp": {"zone": "UTC"}}), ("text", "timestamptz", {"parse_timestamp": {}}),
-     ("text", "timestamptz", {"parse_timestamp": {"zone": "London"}}), ("timestamp", "timestamptz", {"in_zone": "EST5EDT4"}),
+     ("text", "timestamptz", {"parse_timestamp": {"zone": "London"}}), ("timestamp", "timestamptz", {"in_zone": "EST5EDT4"}), ("timestamp", "timestamptz", {"in_zone": "CET"}),
+     ("timestamptz", "date", {"date_in": "EST"}),
      ("text", "timestamp", {"parse_timestamp": {"zone": "none", "gap": "forward"}}), ("timestamptz", "timestamp", {"local_time": "localtime"})],
 )  # fmt: skip
 def test_what_depends_on_a_place_names_it(kind: str, to: str, step: Any) -> None:

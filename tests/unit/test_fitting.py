@@ -376,6 +376,17 @@ def test_what_a_column_takes_of_a_number(tmp_path: Path, kind: str, real: str, w
     assert [misfit.weight for misfit in found] == ([weight] if weight else [])
 
 
+def test_a_json_column_cannot_be_compared_and_so_not_loaded(tmp_path: Path) -> None:
+    job = bent(
+        tmp_path,
+        ("  iban: text\n", "  iban: text\n  doc: json\n"),
+        ("  source_event_at:", "  more: {from: doc, type: json}\n  source_event_at:"),
+    )
+    misfit = only(of_target(job, with_columns(TARGET, column("more", "json", is_nullable=True))))
+
+    assert (misfit.weight, misfit.allowed) == ("certain", "alter table hr.employee alter column more type jsonb;")
+
+
 STATUS = Column("status", "hr.status", PgType("varchar", length=6), labels=("active", "left"))
 
 

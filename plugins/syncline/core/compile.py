@@ -256,7 +256,9 @@ class _Plan:
 def _as_read(name: str, declared: PgType, kind: PgType) -> Composable:
     """A source column as steps meet it: enumerations, domains and padded text by the type that the mapping declares."""
     column = _of("s", name)
-    if declared == kind and declared.family not in ("text", "array"):
+    if kind.family == "text":  # whatever the column's collation: some refuse patterns, and two of them do not mix
+        return template('({c})::{t} collate "default"', c=column, t=kind.sql)
+    if declared == kind and not kind.is_array:
         return column
     return template("({c})::{t}", c=column, t=kind.sql)
 

@@ -205,6 +205,8 @@ class _Manifest:
         yield f"  connection: {self.target.connection}"
         yield f"  table: {table.name}"
         yield from _key_lines(duties.target_key, table)
+        if duties.source_key and duties.target_key and len(duties.source_key) != len(duties.target_key):
+            yield f"  {DECIDE} both keys must carry the same: {_list(duties.source_key)} is read, {_list(duties.target_key)} kept"
         yield "  write: upsert"
         if duties.flag and duties.gone:
             yield "  on_delete: soft"
@@ -264,6 +266,9 @@ class _MappingText:
         fixed: dict[str, tuple[str, str]] = {}
         if duties.version and duties.cursor:
             fixed[duties.version] = (duties.cursor, "the cursor orders versions")
+        is_alike = len(duties.source_key) == len(duties.target_key)
+        if not is_alike:
+            return propose(self.readable, wanted, self.source.sample, self.target.sample, fixed=fixed)
         keys = propose(
             [column for column in self.readable if column.name in duties.source_key],
             [column for column in wanted if column.name in duties.target_key],

@@ -6,29 +6,23 @@ is the shell's matter.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import psycopg
-from psycopg import sql
 
-from syncline.adapters import connections, revisions, source
-from syncline.adapters.failures import telling
-from syncline.core.compile import DELETED, REJECT, compile_mapping
+from syncline.adapters import revisions
 from syncline.core.errors import ManifestInvalid, TerminalError
 from syncline.core.findings import nearest, report
 from syncline.core.manifest import SyncJob, examine_mapping, job_ids, load_job
 from syncline.core.mapping import Mapping
-from syncline.core.models import table_identifier
+from syncline.steps import sampling
+from syncline.steps.sampling import Mapped, mask
 
 SAMPLE_ROWS_MAX = 100_000
-ROWS_AT_ONCE = 1_000
-MASK = "•••"
 
 
 @dataclass(frozen=True)
@@ -89,16 +83,13 @@ def diff_mappings(
         old, new = (_read(root, said, Path(scratch)) for said in (before, after))
     job = load_job(root, job_id or _job_of(root, before, after))
     found = _shape(before, after, old, new)
-    with (
-        connections.connect(job.source.connection, purpose=f"{job.id} diff-mapping") as session,
-        telling(f"{job.id}: comparing two mappings over {job.source.table}"),
-    ):
-        session.read_only = True
-        masked = set() if unmask else _personal(old) | _personal(new)
+    personal = set() if unmask else sampling.personal(old) | sampling.personal(new)
+    feeding = sampling.feeding(old, personal) | sampling.feeding(new, personal)
+    with sampling.sampling(job, "diff-mapping", old, new) as session:
         for changed in _changes(job, old, new, session, sample_rows, found):
             found.changed_rows += 1
             if len(found.rows) < shown_rows:
-                found.rows.append(_masked(changed, masked, old, new))
+                found.rows.append(_masked(changed, personal, feeding))
     return found
 
 
@@ -154,87 +145,29 @@ def _shape(before: str, after: str, old: Mapping, new: Mapping) -> MappingDiffer
 def _changes(
     job: SyncJob, old: Mapping, new: Mapping, session: psycopg.Connection, limit: int, found: MappingDifference
 ) -> Iterator[ChangedRow]:
-    with _sample(job, old, new, session, limit) as portions:
-        for portion in portions:
-            pairs = zip(_mapped(session, old, portion), _mapped(session, new, portion), strict=True)
-            for read, (was, becomes) in zip(json.loads(portion, parse_float=str), pairs, strict=True):
-                found.sampled_rows += 1
-                if (changed := _changed(job, read, was, becomes)) is not None:
-                    yield changed
+    columns = (*job.source.key, *old.source, *new.source)
+    for portion in sampling.sampled(job, session, columns, limit, in_order=True):
+        pairs = zip(sampling.mapped(session, old, portion), sampling.mapped(session, new, portion), strict=True)
+        for given, (was, becomes) in zip(sampling.read_json(portion), pairs, strict=True):
+            found.sampled_rows += 1
+            if (changed := _changed(job, given, was, becomes)) is not None:
+                yield changed
 
 
-@contextmanager
-def _sample(
-    job: SyncJob, old: Mapping, new: Mapping, session: psycopg.Connection, limit: int
-) -> Iterator[Iterator[str]]:
-    """The first living rows of the job in the order of its key, as JSON arrays of bounded size."""
-    names = dict.fromkeys((*job.source.key, *old.source, *new.source))
-    parts = [source.filter_of(job) or sql.SQL("true")]
-    if deleted := source.deleted_column(job):
-        parts.append(sql.SQL("{} is not true").format(sql.Identifier("s", deleted)))
-    read = sql.SQL("select to_jsonb(r)::text from (select {} from {} as s where {} order by {} limit {}) as r").format(
-        sql.SQL(", ").join(sql.Identifier("s", name) for name in names),
-        table_identifier(job.source.table),
-        sql.SQL(" and ").join(parts),
-        sql.SQL(", ").join(sql.Identifier("s", name) for name in job.source.key),
-        sql.Literal(limit),
-    )
-    with session.cursor("syncline_sample") as cursor:
-        cursor.execute(read)
-        yield iter(lambda: _portion(cursor.fetchmany(ROWS_AT_ONCE)), "")
-
-
-def _portion(rows: list[Any]) -> str:
-    return f"[{','.join(row[0] for row in rows)}]" if rows else ""
-
-
-def _mapped(session: psycopg.Connection, mapping: Mapping, rows_json: str) -> list[dict[str, Any]]:
-    """Each row of a JSON array through a mapping, in order."""
-    columns = sql.SQL(", ").join(
-        sql.SQL("{} {}").format(sql.Identifier(name), kind.sql) for name, kind in mapping.source.items()
-    )
-    one = sql.SQL('(select * from jsonb_to_record("0row"."value") as r ({}))').format(columns)
-    statement = sql.SQL(
-        'select to_jsonb("0mapped")::text'
-        ' from jsonb_array_elements({rows}::jsonb) with ordinality as "0row" ("value", "n")'
-        ' cross join lateral ({select}) as "0mapped" order by "0row"."n"'
-    ).format(rows=sql.Literal(rows_json), select=compile_mapping(mapping, one).select)
-    mapped = [json.loads(row[0], parse_float=str) for row in session.execute(statement)]
-    for row in mapped:
-        row[REJECT] = (row.pop(REJECT) or {}).get("errors", [])
-        row.pop(DELETED)
-    return mapped
-
-
-def _changed(job: SyncJob, read: dict[str, Any], was: dict[str, Any], becomes: dict[str, Any]) -> ChangedRow | None:
+def _changed(job: SyncJob, given: dict[str, Any], was: Mapped, becomes: Mapped) -> ChangedRow | None:
     """The difference of one row; fields that only one mapping has are told once, not per row."""
-    errors = was.pop(REJECT), becomes.pop(REJECT)
-    shared = [name for name in was if name in becomes]
-    fields = [ChangedField(name, was[name], becomes[name]) for name in shared if was[name] != becomes[name]]
-    if not fields and errors[0] == errors[1]:
+    fields = [
+        ChangedField(name, value, becomes.values[name])
+        for name, value in was.values.items()
+        if name in becomes.values and value != becomes.values[name]
+    ]
+    if not fields and was.errors == becomes.errors:
         return None
-    return ChangedRow({name: read[name] for name in job.source.key}, fields, *errors)
+    return ChangedRow({name: given[name] for name in job.source.key}, fields, was.errors, becomes.errors)
 
 
-def _personal(mapping: Mapping) -> set[str]:
-    return {name for name, item in mapping.fields.items() if item.pii != "none"}
-
-
-def _masked(row: ChangedRow, personal: set[str], old: Mapping, new: Mapping) -> ChangedRow:
-    """Personal values are hidden; of a key, the columns that feed a personal field."""
-    feeding = {
-        column for mapping in (old, new) for name in personal & mapping.fields.keys() for column in mapping.reads(name)
-    }
-    return ChangedRow(
-        {name: _hidden(value) if name in feeding else value for name, value in row.key.items()},
-        [
-            ChangedField(one.name, _hidden(one.before), _hidden(one.after)) if one.name in personal else one
-            for one in row.fields
-        ],
-        row.errors_before,
-        row.errors_after,
-    )
-
-
-def _hidden(value: Any) -> Any:
-    return value if value is None else MASK
+def _masked(row: ChangedRow, personal: set[str], feeding: set[str]) -> ChangedRow:
+    fields = [
+        ChangedField(one.name, mask(one.before), mask(one.after)) if one.name in personal else one for one in row.fields
+    ]
+    return ChangedRow(sampling.masked(row.key, feeding), fields, row.errors_before, row.errors_after)

@@ -88,6 +88,9 @@ def _look(place: Place, *, role: str | None) -> Side:
         acting = role if role is not None and _may_become(session, role) else None
         name = f"{place.schema}.{place.table}" if place.schema else _found(session, place, acting)
         catalog = read_catalog(session, [name], role=acting)
+        if name in catalog.tables and acting is not None and "select" not in catalog.tables[name].rights:
+            acting = None  # the grants are still to come; perhaps the login itself may look
+            catalog = read_catalog(session, [name])
         table = catalog.tables.get(name)
         if table is None:
             near = nearest(name, catalog.table_names)
@@ -111,8 +114,10 @@ def _may_become(session: psycopg.Connection, role: str) -> bool:
 
 
 def _found(session: psycopg.Connection, place: Place, role: str | None) -> str:
-    """The one table of that name that the role may read."""
+    """The one table of that name that the role, or else the login itself, may read."""
     seen, hidden = tables_called(session, place.table, role=role)
+    if not seen and role is not None:
+        seen, hidden = tables_called(session, place.table)
     if len(seen) == 1:
         return seen[0]
     if seen:
@@ -124,7 +129,7 @@ def _found(session: psycopg.Connection, place: Place, role: str | None) -> str:
     if hidden:
         raise EnvironmentFailure(
             f"the login of connection '{place.connection}' may not read {', '.join(hidden)}: grant usage on the schema "
-            f"and select on the table. Nothing was written."
+            f"and select on the table, or name it with its schema for a draft without a sample. Nothing was written."
         )
     names = read_catalog(session, [f"public.{place.table}"], role=role).table_names
     near = nearest(place.table, [name.split(".")[1] for name in names])

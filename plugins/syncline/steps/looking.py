@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
-from psycopg import sql
-
-from syncline.adapters import connections, hash_keys, ledger, source
-from syncline.adapters.failures import telling
-from syncline.core.compile import DELETED, REJECT, compile_mapping, sample_relation
+from syncline.adapters import ledger, source
+from syncline.core.compile import compile_mapping
 from syncline.core.errors import TerminalError
 from syncline.core.freshness import freshness
 from syncline.core.manifest import SyncJob
 from syncline.core.models import table_identifier
+from syncline.steps import sampling
 
 PREVIEW_ROWS_MAX = 1_000
-MASK = "•••"
-ROW = sql.Identifier("0row")  # no column is called like this; to_jsonb(r) would take a column `r` for the row
 
 
 @dataclass(frozen=True)
@@ -35,19 +30,17 @@ def preview(job: SyncJob, *, limit: int, unmask: bool = False) -> list[PreviewRo
     """Map the first living rows of the source, in the source's own engine, in a read-only transaction."""
     if not 1 <= limit <= PREVIEW_ROWS_MAX:
         raise TerminalError(f"--limit is 1 to {PREVIEW_ROWS_MAX}")
-    columns = sql.SQL(", ").join(sql.Identifier("s", name) for name in job.mapping.source)
-    read = sql.SQL("select to_jsonb({row})::text from (select {} from {} as s where {} limit {}) as {row}").format(
-        columns, table_identifier(job.source.table), _previewed(job), sql.Literal(limit), row=ROW
-    )
-    keys = hash_keys.from_environment(job.mapping.keys)
-    with (
-        connections.connect(job.source.connection, purpose=f"{job.id} preview") as session,
-        telling(f"{job.id}: preview"),
-    ):
-        session.read_only = True
-        keys.lend(session, job.source.connection)
-        given = [row[0] for row in session.execute(read)]
-        return [_mapped(job, session, row, unmask=unmask) for row in given]
+    mapping = job.mapping
+    personal = set() if unmask else sampling.personal(mapping)
+    feeding = sampling.feeding(mapping, personal)
+    with sampling.sampling(job, "preview", mapping) as session:
+        return [
+            PreviewRow(sampling.masked(given, feeding), sampling.masked(row.values, personal), row.errors)
+            for portion in list(sampling.sampled(job, session, mapping.source, limit))
+            for given, row in zip(
+                sampling.read_json(portion), sampling.mapped(session, mapping, portion, job.target.key), strict=True
+            )
+        ]
 
 
 def explain_sql(job: SyncJob) -> str:
@@ -74,34 +67,3 @@ def status(job_id: str | None = None) -> list[dict[str, Any]]:
             open_dead_letters=row["open_dead_letters"],
         ).value
     return rows
-
-
-def _previewed(job: SyncJob) -> sql.Composable:
-    """Which rows are shown: those of the job, without deleted ones, of which a batch maps the key alone."""
-    parts = [source.filter_of(job) or sql.SQL("true")]
-    if deleted := source.deleted_column(job):
-        parts.append(sql.SQL("{} is not true").format(sql.Identifier("s", deleted)))
-    return sql.SQL(" and ").join(parts)
-
-
-def _mapped(job: SyncJob, session: Any, given: str, *, unmask: bool) -> PreviewRow:
-    relation = sample_relation(job.mapping, f"[{given}]")
-    compiled = compile_mapping(job.mapping, relation, key=job.target.key)
-    row = session.execute(
-        sql.SQL("select to_jsonb({0})::text from ({1}) as {0}").format(ROW, compiled.select)
-    ).fetchone()
-    mapped = json.loads(row[0], parse_float=str)
-    errors = (mapped.pop(REJECT) or {}).get("errors", [])
-    mapped.pop(DELETED)
-    read = json.loads(given, parse_float=str)
-    return PreviewRow(read, mapped, errors) if unmask else _masked(job, PreviewRow(read, mapped, errors))
-
-
-def _masked(job: SyncJob, row: PreviewRow) -> PreviewRow:
-    personal = {name for name, field in job.mapping.fields.items() if field.pii != "none"}
-    feeding = {column for name in personal for column in job.mapping.reads(name)}
-    return PreviewRow(_hide(row.source, feeding), _hide(row.target, personal), row.errors)
-
-
-def _hide(row: dict[str, Any], names: set[str]) -> dict[str, Any]:
-    return {name: MASK if name in names and value is not None else value for name, value in row.items()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 
-from syncline.adapters import ledger
+from syncline.adapters import hash_keys, ledger
 from syncline.core.manifest import SyncJob
 from syncline.core.values import RunRequest
 
@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 def open_batch(job: SyncJob, request: RunRequest) -> int:
     """Take the job's lock and a new epoch; returns the batch's id. The same run asking again gets its batch back."""
+    hash_keys.from_environment(job.mapping.keys)  # one that is missing is told before there is a batch
     with ledger.opened(f"{job.id} open") as book:
         batch = book.open_batch(job, request)
     log.info(

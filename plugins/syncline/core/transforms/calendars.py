@@ -7,6 +7,7 @@ column, for any number of skipped days; a search in an array of holidays twice t
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from datetime import date, timedelta
 from typing import ClassVar, Literal, Self
@@ -14,14 +15,12 @@ from typing import ClassVar, Literal, Self
 from psycopg import sql
 from psycopg.sql import Composable
 from pydantic import Field, PrivateAttr, StrictInt, ValidationInfo, model_validator
-from pydantic_core import PydanticCustomError
 
 from syncline.core.models import Frozen, Name
 from syncline.core.references import WEEKDAYS, Calendar, references_of
-from syncline.core.transforms.base import Cost, Transform, template
+from syncline.core.transforms.base import Cost, NotApplicable, Transform, template
 from syncline.core.types import DATE, PgType
 
-ONE_DAY = timedelta(days=1)
 NEAREST, FARTHEST = ord("0"), ord("Z")  # signs of distances, counted from the least one; readable, and none escaped
 UNKNOWN = ord("~")  # the sign of a day whose answer lies outside the calendar
 SKIP_MAX = 60  # working days; a longer way is no business day convention
@@ -30,54 +29,41 @@ Roll = Literal["following", "modified_following", "preceding", "modified_precedi
 
 
 class WorkingDays:
-    """The days of a calendar, and which of them are worked."""
+    """The days of a calendar, and which of them are worked. Where it ends, nobody knows: the answer is None."""
 
     def __init__(self, calendar: Calendar) -> None:
         self.first, self.last = calendar.first_day, calendar.last_day
-        self._weekend = {WEEKDAYS.index(name) for name in calendar.weekend}
-        self._holidays = calendar.holidays.keys()
+        self.every = [self.first + timedelta(days=n) for n in range((self.last - self.first).days + 1)]
+        weekend = {WEEKDAYS.index(name) for name in calendar.weekend}
+        self._worked = [day for day in self.every if day.weekday() not in weekend and day not in calendar.holidays]
 
-    def includes(self, day: date) -> bool:
-        """Whether nobody works on the day; raises LookupError where the calendar ends."""
-        if not self.first <= day <= self.last:
-            raise LookupError
-        return day.weekday() not in self._weekend and day not in self._holidays
+    def after(self, day: date, skip: int = 0) -> date | None:
+        """The first working day after a day, when `skip` working days are left out."""
+        return self._at(bisect_right(self._worked, day) + skip)
 
-    def from_(self, day: date, step: timedelta) -> date:
-        """The day itself if it is worked, or the nearest one in the direction of `step`."""
-        while not self.includes(day):
-            day += step
-        return day
+    def before(self, day: date, skip: int = 0) -> date | None:
+        return self._at(bisect_left(self._worked, day) - 1 - skip)
 
-    def away(self, day: date, step: timedelta, skip: int) -> date:
-        """The nearest working day after (or before) a day, when `skip` working days are left out."""
-        for _ in range(skip + 1):
-            day = self.from_(day + step, step)
-        return day
-
-    def rolled(self, day: date, roll: Roll) -> date:
+    def rolled(self, day: date, roll: Roll) -> date | None:
         """The day itself if it is worked, or the one that the convention puts in its place."""
-        step = ONE_DAY if roll.endswith("following") else -ONE_DAY
-        found = self.from_(day, step)
-        if roll.startswith("modified") and found.month != day.month:
-            found = self.from_(day, -step)
+        following, preceding = self._at(bisect_left(self._worked, day)), self._at(bisect_right(self._worked, day) - 1)
+        found, other = (following, preceding) if roll.endswith("following") else (preceding, following)
+        if roll.startswith("modified") and found is not None and found.month != day.month:
+            return other
         return found
 
+    def _at(self, n: int) -> date | None:
+        return self._worked[n] if 0 <= n < len(self._worked) else None
 
-def _table(days: WorkingDays, answer: Callable[[date], date]) -> tuple[int, str]:
+
+def _table(days: WorkingDays, answer: Callable[[date], date | None]) -> tuple[int, str]:
     """The least distance of an answer in days, and per day of the calendar the sign of how much farther its own is."""
-    distances: list[int | None] = []
-    day = days.first
-    while day <= days.last:
-        try:
-            distances.append((answer(day) - day).days)
-        except LookupError:
-            distances.append(None)
-        day += ONE_DAY
+    answers = [(day, answer(day)) for day in days.every]
+    distances = [None if found is None else (found - day).days for day, found in answers]
     known = [distance for distance in distances if distance is not None]
     least = min(known, default=0)
     if max(known, default=0) - least > FARTHEST - NEAREST:
-        raise PydanticCustomError("M02", "working days of this calendar are too far apart", {})
+        raise NotApplicable("working days of this calendar are too far apart")
     return least, "".join(chr(UNKNOWN if n is None else NEAREST + n - least) for n in distances)
 
 
@@ -94,7 +80,7 @@ class OnCalendar(Frozen):
         self._days = WorkingDays(references_of(info).calendar(self.calendar))
         return self
 
-    def _looked_up(self, value: Composable, answer: Callable[[date], date]) -> Composable:
+    def _looked_up(self, value: Composable, answer: Callable[[date], date | None]) -> Composable:
         least, table = _table(self._days, answer)
         return template(
             "case when {v} between {first} and {last}"
@@ -131,7 +117,7 @@ class NextWorkingDay(OnCalendar, Transform):
         return DATE
 
     def sql(self, value: Composable, given: PgType) -> Composable:
-        return self._looked_up(value, lambda day: self._days.away(day, ONE_DAY, self.skip))
+        return self._looked_up(value, lambda day: self._days.after(day, self.skip))
 
 
 class PreviousWorkingDay(OnCalendar, Transform):
@@ -157,7 +143,7 @@ class PreviousWorkingDay(OnCalendar, Transform):
         return DATE
 
     def sql(self, value: Composable, given: PgType) -> Composable:
-        return self._looked_up(value, lambda day: self._days.away(day, -ONE_DAY, self.skip))
+        return self._looked_up(value, lambda day: self._days.before(day, self.skip))
 
 
 class WorkingDay(OnCalendar, Transform):
