@@ -376,6 +376,13 @@ def test_a_belgian_number_is_of_either_century(engine: Engine) -> None:
     assert accepted(engine, {"national_id": "BE"}, both) == dict.fromkeys(both, True)
 
 
+def test_each_office_that_gives_italian_vat_numbers(engine: Engine) -> None:
+    bodies = [f"0074311{office:03}" for office in range(1000)]
+    texts = [f"IT{body}{stdnum.luhn.calc_check_digit(body)}" for body in bodies]
+
+    assert accepted(engine, {"vat_number": "IT"}, texts) == {text: TAXPAYERS["IT"](text) for text in texts}
+
+
 # -- accounts, banks, entities --------------------------------------------------------------------------------
 
 REGISTRY = {

@@ -128,3 +128,12 @@ def test_what_cannot_be_read_or_named_is_told_and_stops_nothing(tmp_path: Path, 
     assert [(finding.path.rsplit("/", 1)[1], finding.code) for finding in findings] == [
         ("No-Name.yaml", "M22"), ("folder.yaml", "M12"), ("gone.yaml", "M12"), ("out.yaml", "M17"),
     ]  # fmt: skip
+
+
+def test_a_mistake_in_one_field_hides_no_mistake_of_another(tmp_path: Path) -> None:
+    root = write_project(tmp_path, mapping=MAPPING.replace("upper", "uper").replace("from: hired_on", "from: hired"))
+
+    assert [(finding.line, finding.code) for finding in findings_of(root)] == [
+        (line_of(MAPPING, "upper"), "M01"),
+        (line_of(MAPPING, "from: hired_on"), "M20"),
+    ]

@@ -206,7 +206,8 @@ class _Manifest:
         yield f"  table: {table.name}"
         yield from _key_lines(duties.target_key, table)
         if duties.source_key and duties.target_key and len(duties.source_key) != len(duties.target_key):
-            yield f"  {DECIDE} both keys must carry the same: {_list(duties.source_key)} is read, {_list(duties.target_key)} kept"
+            keys = f"{_list(duties.source_key)} is read, {_list(duties.target_key)} kept"
+            yield f"  {DECIDE} both keys must carry the same: {keys}"
         yield "  write: upsert"
         if duties.flag and duties.gone:
             yield "  on_delete: soft"

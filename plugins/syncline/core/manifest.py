@@ -26,7 +26,7 @@ from syncline.core.errors import ManifestInvalid
 from syncline.core.findings import Finding, nearest, report
 from syncline.core.mapping import Fault, Mapping
 from syncline.core.models import NAME, Frozen, Name, Table, Version
-from syncline.core.pydantic_places import tell
+from syncline.core.pydantic_places import sound_part, tell
 from syncline.core.reference_files import ProjectReferences
 from syncline.core.references import Day
 from syncline.core.strict_yaml import Document
@@ -549,7 +549,21 @@ def _model(document: Document, kind: type[Model], references: ProjectReferences 
         return kind.model_validate(document.data, context=references)
     except ValidationError as error:
         tell(error, document, kind)
+        if (sound := sound_part(error, document.data, "fields")) is not None:
+            _add(document, _faults_of_sound_fields(document, sound, references))
         return None
+
+
+def _faults_of_sound_fields(
+    document: Document, sound: dict[str, Any], references: ProjectReferences | None
+) -> list[Fault]:
+    """What only a whole mapping can tell, told of the fields that have no mistake of their own: one report, not two."""
+    try:
+        faults = Mapping.model_validate(sound, context=references).faults()
+    except ValidationError:
+        return []
+    gone = document.data["fields"].keys() - sound["fields"].keys()
+    return [fault for fault in faults if fault[0][0] == "fields" and not any(f"'{name}'" in fault[2] for name in gone)]
 
 
 def _add(document: Document, faults: list[Fault]) -> None:

@@ -43,6 +43,19 @@ def tell(error: ValidationError, document: Document, kind: type[BaseModel]) -> N
         )  # fmt: skip
 
 
+def sound_part(error: ValidationError, data: dict[str, Any], of: str) -> dict[str, Any] | None:
+    """The data without those items of its mapping `of` that have mistakes; None where something else has one too.
+
+    What only a whole document can tell is then told of the sound items, in the same report.
+    """
+    places = [mistake["loc"] for mistake in error.errors(include_url=False)]
+    spoilt = {place[1] if place[:1] == (of,) and len(place) > 1 else None for place in places}
+    items = data.get(of)
+    if None in spoilt or not isinstance(items, dict) or spoilt >= items.keys():
+        return None
+    return {**data, of: {name: item for name, item in items.items() if name not in spoilt}}
+
+
 def _in_document(where: Where, document: Document) -> Where:
     """The path without the parts that only the model has: `{truncate: 3}` holds no `length` that is written."""
     while where[:-1] and where not in document.values:

@@ -33,8 +33,8 @@ The pair of types decides: what a field has after its last step, and the `type` 
 - **lossless**: every value arrives as it is.
 - **guarded**: a value arrives as it is, or its row is rejected with `overflow` (a number, or a day beyond the last time
   stamp) or `too_long` (a text). Nothing is cut, rounded or clipped.
-- **lossy**: something of the value may be lost. The field must say why that is right: `lossy: "<the reason>"`. Better is
-  a step that says what is lost, as `round` does. What cannot arrive at all is rejected with `overflow`.
+- **lossy**: something of the value may be lost. The field must say why that is right: `lossy: "<the reason>"`. Better
+  is a step that says what is lost, as `round` does. What cannot arrive at all is rejected with `overflow`.
 - everything else has no meaning without a step, and `syncline check` refuses it.
 
 Every pair is run on a real server with values chosen to break it: tests/integration/test_types_honest.py.

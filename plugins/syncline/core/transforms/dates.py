@@ -183,8 +183,8 @@ def _day(day: str) -> Composable:
     return sql.SQL("{}::date").format(sql.Literal(day))
 
 
-# Names that the IANA database has as zones, but PostgreSQL reads as abbreviations: a fixed offset, which a setting of the
-# server may even change (EST is +10 to an Australian one). Measured: noon of a July day in CET is 11:00 UTC to it.
+# Names that the IANA database has as zones, but PostgreSQL reads as abbreviations: a fixed offset, which a setting of
+# the server may even change (EST is +10 to an Australian one). Measured: noon of a July day in CET is 11:00 UTC to it.
 ABBREVIATIONS = frozenset({"CET", "EET", "EST", "HST", "MET", "MST", "WET"})
 
 

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal, Self
 
 from psycopg import sql
 from psycopg.sql import Composable
-from pydantic import Field, PrivateAttr, StrictInt, ValidationInfo, model_validator
+from pydantic import Field, PrivateAttr, StrictBool, StrictInt, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
 from syncline.core.models import Frozen, Name
@@ -623,7 +623,7 @@ class ParseBoolean(Transform):
     false_is: tuple[Scalar, ...] = Field(
         min_length=1, max_length=50, description="Spellings of false", examples=[["N"]]
     )
-    ignore_case: bool = Field(False, description="Whether Y and y are the same", examples=[True])
+    ignore_case: StrictBool = Field(False, description="Whether Y and y are the same", examples=[True])
 
     @model_validator(mode="after")
     def _differ(self) -> Self:

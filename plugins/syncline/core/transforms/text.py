@@ -416,7 +416,9 @@ class Extract(Transform):
     pattern: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_greedy)] = Field(
         description="A regular expression of the part that Python and PostgreSQL share", examples=["([0-9]+)[a-z]*$"]
     )
-    group: StrictInt | None = Field(None, ge=0, le=20, description="Which ( ) is taken; 0 is the whole match")
+    group: StrictInt | None = Field(
+        None, ge=0, le=20, description="Which ( ) is taken; 0 is the whole match", examples=[1]
+    )
     on_missing: Annotated[Literal["reject", "null"], BeforeValidator(lambda v: "null" if v is None else v)] = Field(
         "reject", description="No match: an error of the row, or NULL"
     )
