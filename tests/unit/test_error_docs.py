@@ -35,7 +35,7 @@ def test_every_code_is_explained_and_every_explained_code_is_told() -> None:
 
 
 def test_the_page_is_made_from_the_table() -> None:
-    assert PAGE.read_text() == errors_page(), "python -m syncline.core.codes > docs/errors.md"
+    assert PAGE.read_text() == errors_page(), "syncline generate"
 
 
 def test_every_code_has_a_section_of_its_own() -> None:

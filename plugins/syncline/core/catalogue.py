@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
 from syncline.core import field_values, registry
+from syncline.core.codes import errors_page
 from syncline.core.expressions import ExpressionRefused
 from syncline.core.field_values import Beginning, Types
 from syncline.core.findings import printable
@@ -72,6 +73,7 @@ def generated(root: Path) -> dict[str, str]:
         "docs/transforms.md": transforms_page(root),
         "docs/manifests.md": manifests_page(),
         "docs/types.md": types_page(),
+        "docs/errors.md": errors_page(),
         "docs/registry.md": registry.page(registry.take_stock(root)),
     }
 
@@ -218,8 +220,8 @@ def _spaced(said: list[str]) -> Iterator[str]:
 def _error(kind: type[Worded]) -> str:
     if not _is_step(kind):
         return f" What it refuses is the error `{word_of(kind)}` of its row."
-    is_partial = getattr(kind, "is_partial", False)
-    return f" What it cannot take is the error `{word_of(kind)}` of its row." if is_partial else ""
+    may_reject = getattr(kind, "may_reject", False)
+    return f" What it cannot take is the error `{word_of(kind)}` of its row." if may_reject else ""
 
 
 def _server(kind: type[Worded]) -> str:

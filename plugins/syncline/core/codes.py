@@ -1,7 +1,7 @@
 """What every code of a mistake means, why it is refused, and how it is mended.
 
 The codes are the M rows of the fault list, and D01: stable names that people search for. This table is the one place
-that explains them; docs/errors.md is made from it (`python -m syncline.core.codes > docs/errors.md`), and a test runs
+that explains them; docs/errors.md is made from it (`syncline generate`), and a test runs
 every example through the checker. A code that is missing here, or that nothing tells any more, fails a test.
 """
 
@@ -278,7 +278,7 @@ CODES: dict[str, Code] = {
 HEAD = """\
 # Mistakes in manifests and mappings
 
-<!-- Made from plugins/syncline/core/codes.py: python -m syncline.core.codes > docs/errors.md -->
+<!-- Made by `syncline generate` from plugins/syncline/core/codes.py; change that, not this page. -->
 
 `syncline check` reads all files of a project and tells every mistake at once: its place, the line, what is allowed and
 the nearest right name. `syncline check --json` tells the same to programs. The exit code is 0 without mistakes, 1 with
@@ -310,7 +310,3 @@ def _section(code: str, said: Code) -> str:
         f"{refused}:\n\n```{language}\n{example.bad}\n```\n\n"
         f"{mended}:\n\n```{language}\n{example.mended}\n```\n"
     )
-
-
-if __name__ == "__main__":
-    print(errors_page(), end="")

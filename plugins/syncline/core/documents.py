@@ -18,11 +18,10 @@ from typing import Any, NamedTuple
 import yaml
 
 from syncline.core.excerpts import LINE_END, NOT_SHOWN, Excerpt, Span, excerpt, lines_of
-from syncline.core.findings import Finding
+from syncline.core.findings import KEY, Finding
 from syncline.core.sensitive import is_secret_key
 
 Where = tuple[str | int, ...]
-KEY = "[key]"  # at the end of a path: the key itself, not its value; pydantic's own marker
 MISTAKES_MAX = 200  # told of one file: who made more made one many times
 # A word that announces a secret, and the sign behind which the secret stands.
 ANNOUNCED = re.compile(r"(?i)(?:password|passwd|pwd|secret|token|api[_-]?key|private[_-]?key)s?[\"']?\s*[:=]")
@@ -52,6 +51,7 @@ class Document:
         keys: Path -> the parser's event that names its key.
         values: Path -> the parser's event that begins its value.
         ends: Path of a list or mapping -> the parser's event that ends it.
+        empties: Paths of keys and items behind which nothing stands, not even `null`.
         is_read: False while reading: what of a line may be shown is known at the end.
         is_whole: False where the file could not be read to its end.
     """
@@ -64,6 +64,7 @@ class Document:
     keys: dict[Where, Any] = field(default_factory=dict, repr=False)
     values: dict[Where, Any] = field(default_factory=dict, repr=False)
     ends: dict[Where, Any] = field(default_factory=dict, repr=False)
+    empties: list[Where] = field(default_factory=list, repr=False)
     is_read: bool = True
     is_whole: bool = True
     _waiting: list[tuple[Spot, str, str, str, str]] = field(default_factory=list, repr=False)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from syncline.core.documents import KEY, Where
-from syncline.core.findings import nearest
+from syncline.core.documents import Where
+from syncline.core.findings import KEY, nearest
 from syncline.core.fitting import (
     PLACE,
     SERVER_MIN,

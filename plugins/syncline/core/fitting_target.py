@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from syncline.core.documents import KEY, Where
+from syncline.core.documents import Where
 from syncline.core.expressions import ExpressionRefused
-from syncline.core.findings import nearest
+from syncline.core.findings import KEY, nearest
 from syncline.core.fitting import PLACE, STORED, Misfit, as_declared, comparable, no_column, no_table, server_misfits
 from syncline.core.manifest import SyncJob
 from syncline.core.mapping import FieldMap

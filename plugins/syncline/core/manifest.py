@@ -26,7 +26,7 @@ from syncline.core.errors import ManifestInvalid
 from syncline.core.findings import Finding, nearest, report
 from syncline.core.mapping import Fault, Mapping
 from syncline.core.models import NAME, Frozen, Name, Table, Version
-from syncline.core.pydantic_places import sound_part, tell
+from syncline.core.pydantic_places import sound_part, tell, tell_empties
 from syncline.core.reference_files import ProjectReferences
 from syncline.core.references import Day
 from syncline.core.strict_yaml import Document
@@ -546,9 +546,12 @@ def _model(document: Document, kind: type[Model], references: ProjectReferences 
     if document.data is None:
         return None
     try:
-        return kind.model_validate(document.data, context=references)
+        model = kind.model_validate(document.data, context=references)
+        tell_empties(document)
+        return model
     except ValidationError as error:
         tell(error, document, kind)
+        tell_empties(document)
         if (sound := sound_part(error, document.data, "fields")) is not None:
             _add(document, _faults_of_sound_fields(document, sound, references))
         return None

@@ -33,7 +33,7 @@ from syncline.core.field_values import (
     Types,
     When,
 )
-from syncline.core.findings import nearest
+from syncline.core.findings import KEY, nearest
 from syncline.core.models import Frozen, Name, Version
 from syncline.core.sensitive import looks_personal
 from syncline.core.transforms import AnyCheck, NotApplicable, Scalar, Step
@@ -185,19 +185,21 @@ class Mapping(Frozen):
         """Mistakes that need more than one line to see: unknown columns, steps and types that do not fit."""
         found: list[Fault] = []
         read: set[str] = set()
+        meant: set[str] = set()
         has_refused_expression = False
         for name, field in self.fields.items():
             unknown = self._unknown_columns(name, field)
             found += [*unknown, *_name_faults(name, field, self.types)]
             read |= field.reads(self.types).keys()
+            meant |= {hint for _, _, _, hint, *_ in unknown}
             if not unknown:
                 told = self._type_faults(name, field)
                 has_refused_expression |= any(len(fault) > 4 for fault in told)
                 found += told
         if has_refused_expression:  # nobody knows what it reads
             return found
-        for column in self.source.keys() - read:
-            found.append((("source", column), "M20", f"source column '{column}' is read by no field", ""))
+        for column in self.source.keys() - read - meant:
+            found.append((("source", column, KEY), "M20", f"source column '{column}' is read by no field", ""))
         return found
 
     def _unknown_columns(self, name: str, field: FieldMap) -> list[Fault]:

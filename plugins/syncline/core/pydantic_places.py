@@ -11,8 +11,8 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from syncline.core.documents import KEY, Document, Where
-from syncline.core.findings import nearest
+from syncline.core.documents import Document, Where
+from syncline.core.findings import KEY, nearest
 from syncline.core.sensitive import is_secret_key
 
 WANTED = {
@@ -41,6 +41,16 @@ def tell(error: ValidationError, document: Document, kind: type[BaseModel]) -> N
             where if is_about_key else _told_at(mistake, where), *said,
             offset=context.get("offset"), length=context.get("length", 1),
         )  # fmt: skip
+
+
+def tell_empties(document: Document) -> None:
+    """Add one finding per place with nothing in it that no mistake was told of: a forgotten value shall not be null."""
+    told = {(finding.line, finding.column) for finding in document.findings}
+    for where in document.empties:
+        if document.place(where) not in told:
+            name = next(f"'{part[:SHOWN_MAX]}'" for part in reversed(where) if isinstance(part, str))
+            said = f"{name} is empty" if isinstance(where[-1], str) else f"an item of {name} is empty"
+            document.mistake(where, "M02", said, "write null where null is meant; else its value, or leave it out")
 
 
 def sound_part(error: ValidationError, data: dict[str, Any], of: str) -> dict[str, Any] | None:

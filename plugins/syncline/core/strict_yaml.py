@@ -357,6 +357,8 @@ class _Builder:
         if not event.implicit[0]:  # quoted or block text means what it says
             return text
         if text in NOTHING:
+            if not text:
+                self.document.empties.append(where)
             return None
         if text in TRUTH:
             return TRUTH[text]

@@ -85,12 +85,17 @@ class Worded(Frozen):
 class Transform(Worded):
     """One step of a field: SQL of a value in, SQL of a value out."""
 
-    is_partial: ClassVar[bool] = False  # may give NULL for a value: then the row is rejected
+    may_reject: ClassVar[bool] = False  # whether there are values that it cannot take
     known: ClassVar[dict[str, type[Transform]]] = {}
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         Transform.known[cls.model_fields["word"].default] = cls
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether it gives NULL for a value that it cannot take, so that the row must be rejected."""
+        return self.may_reject
 
     def gives(self, given: PgType) -> PgType:
         """The type of the result; raises NotApplicable."""

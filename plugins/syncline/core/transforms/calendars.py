@@ -104,7 +104,7 @@ class NextWorkingDay(OnCalendar, Transform):
     word: Literal["next_working_day"] = "next_working_day"
     shorthand: ClassVar[str | None] = "calendar"
     takes: ClassVar[tuple[str, ...]] = ("date",)
-    is_partial: ClassVar[bool] = True
+    may_reject: ClassVar[bool] = True
     cost: ClassVar[Cost] = "free"
     examples: ClassVar[tuple[str, ...]] = (
         "{next_working_day: england}",
@@ -130,7 +130,7 @@ class PreviousWorkingDay(OnCalendar, Transform):
     word: Literal["previous_working_day"] = "previous_working_day"
     shorthand: ClassVar[str | None] = "calendar"
     takes: ClassVar[tuple[str, ...]] = ("date",)
-    is_partial: ClassVar[bool] = True
+    may_reject: ClassVar[bool] = True
     cost: ClassVar[Cost] = "free"
     examples: ClassVar[tuple[str, ...]] = (
         "{previous_working_day: england}",
@@ -158,7 +158,7 @@ class WorkingDay(OnCalendar, Transform):
 
     word: Literal["working_day"] = "working_day"
     takes: ClassVar[tuple[str, ...]] = ("date",)
-    is_partial: ClassVar[bool] = True
+    may_reject: ClassVar[bool] = True
     cost: ClassVar[Cost] = "free"
     examples: ClassVar[tuple[str, ...]] = (
         "{working_day: {calendar: england, roll: preceding}}",

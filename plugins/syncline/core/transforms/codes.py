@@ -86,7 +86,7 @@ class MapCodes(Transform):
 
     word: Literal["map"] = "map"
     shorthand: ClassVar[str | None] = "values"
-    is_partial: ClassVar[bool] = True
+    may_reject: ClassVar[bool] = True
     examples: ClassVar[tuple[str, ...]] = (
         "{map: {ACT: active, TRM: left}}",
         "{map: {values: {A: active}, otherwise: unknown}}",
@@ -147,7 +147,7 @@ class FromCodeList(OnList, Transform):
 
     word: Literal["code_list"] = "code_list"
     shorthand: ClassVar[str | None] = "list"
-    is_partial: ClassVar[bool] = True
+    may_reject: ClassVar[bool] = True
     examples: ClassVar[tuple[str, ...]] = (
         "{code_list: iso_3166_alpha_3}",
         "{code_list: {list: euro_area, at: booked_on, otherwise: other}}",

@@ -227,7 +227,7 @@ class ParseDate(Transform):
 
     word: Literal["parse_date"] = "parse_date"
     shorthand: ClassVar[str | None] = "format"
-    is_partial: ClassVar[bool] = True
+    may_reject: ClassVar[bool] = True
     cost: ClassVar[Cost] = "heavy"
     examples: ClassVar[tuple[str, ...]] = (
         "{parse_date: iso}",
@@ -279,7 +279,7 @@ class FormatDate(Transform):
     word: Literal["format_date"] = "format_date"
     shorthand: ClassVar[str | None] = "format"
     takes: ClassVar[tuple[str, ...]] = ("date",)
-    is_partial: ClassVar[bool] = True
+    may_reject: ClassVar[bool] = True
     cost: ClassVar[Cost] = "heavy"
     examples: ClassVar[tuple[str, ...]] = (
         "{format_date: yyyymmdd}",
@@ -337,7 +337,7 @@ class YearOf(Transform):
 
     word: Literal["year"] = "year"
     takes: ClassVar[tuple[str, ...]] = ("date",)
-    is_partial: ClassVar[bool] = True  # infinity has no year
+    may_reject: ClassVar[bool] = True  # infinity has no year
     examples: ClassVar[tuple[str, ...]] = ("year",)
 
     def gives(self, given: PgType) -> PgType:
@@ -359,7 +359,7 @@ class DateOf(Transform):
     word: Literal["date_in"] = "date_in"
     shorthand: ClassVar[str | None] = "zone"
     takes: ClassVar[tuple[str, ...]] = ("timestamptz",)
-    is_partial: ClassVar[bool] = True
+    may_reject: ClassVar[bool] = True
     cost: ClassVar[Cost] = "heavy"
     examples: ClassVar[tuple[str, ...]] = ("{date_in: Europe/London}",)
     zone: str = Field(description="Time zone of the IANA database", examples=["Europe/London", "UTC"])
@@ -388,7 +388,7 @@ class ToDate(Transform):
 
     word: Literal["to_date"] = "to_date"
     takes: ClassVar[tuple[str, ...]] = ("timestamp",)
-    is_partial: ClassVar[bool] = True
+    may_reject: ClassVar[bool] = True
     examples: ClassVar[tuple[str, ...]] = ("to_date",)
 
     def gives(self, given: PgType) -> PgType:
@@ -409,7 +409,7 @@ class StartOfMonth(Transform):
 
     word: Literal["start_of_month"] = "start_of_month"
     takes: ClassVar[tuple[str, ...]] = ("date",)
-    is_partial: ClassVar[bool] = True
+    may_reject: ClassVar[bool] = True
     examples: ClassVar[tuple[str, ...]] = ("start_of_month",)
 
     def sql(self, value: Composable, given: PgType) -> Composable:
@@ -426,7 +426,7 @@ class EndOfMonth(Transform):
 
     word: Literal["end_of_month"] = "end_of_month"
     takes: ClassVar[tuple[str, ...]] = ("date",)
-    is_partial: ClassVar[bool] = True
+    may_reject: ClassVar[bool] = True
     cost: ClassVar[Cost] = "heavy"
     examples: ClassVar[tuple[str, ...]] = ("end_of_month",)
 
@@ -475,7 +475,7 @@ class AddDays(Transform):
     word: Literal["add_days"] = "add_days"
     shorthand: ClassVar[str | None] = "days"
     takes: ClassVar[tuple[str, ...]] = ("date",)
-    is_partial: ClassVar[bool] = True
+    may_reject: ClassVar[bool] = True
     examples: ClassVar[tuple[str, ...]] = ("{add_days: 30}", "{add_days: {days_from: payment_terms_days}}")
     days: StrictInt | None = Field(None, ge=-DAYS_MAX, le=DAYS_MAX, description="How many days", examples=[30, -1])
     days_from: Name | None = Field(
@@ -515,7 +515,7 @@ class AddMonths(Transform):
 
     word: Literal["add_months"] = "add_months"
     takes: ClassVar[tuple[str, ...]] = ("date",)
-    is_partial: ClassVar[bool] = True
+    may_reject: ClassVar[bool] = True
     cost: ClassVar[Cost] = "heavy"
     examples: ClassVar[tuple[str, ...]] = (
         "{add_months: {months: 1, end: clamp}}",
@@ -574,7 +574,7 @@ class StartOfDay(Transform):
 
     word: Literal["start_of_day"] = "start_of_day"
     takes: ClassVar[tuple[str, ...]] = ("date",)
-    is_partial: ClassVar[bool] = True
+    may_reject: ClassVar[bool] = True
     examples: ClassVar[tuple[str, ...]] = ("start_of_day",)
 
     def gives(self, given: PgType) -> PgType:

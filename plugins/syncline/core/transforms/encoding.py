@@ -57,7 +57,7 @@ class Encode(Transform):
 
     word: Literal["encode"] = "encode"
     shorthand: ClassVar[str | None] = "charset"
-    is_partial: ClassVar[bool] = True
+    may_reject: ClassVar[bool] = True
     examples: ClassVar[tuple[str, ...]] = ("{encode: sepa}", "{encode: uk_bacs}", "{encode: latin1}")
     charset: Literal["sepa", "swift_x", "uk_bacs", "irs_name", "ascii", "latin1", "latin9"] = Field(
         description="The set of the reader; docs/transforms.md names the source of each"
@@ -134,7 +134,7 @@ class Transliterate(Transform):
     word: Literal["transliterate"] = "transliterate"
     shorthand: ClassVar[str | None] = "language"
     cost: ClassVar[Cost] = "heavy"
-    is_partial: ClassVar[bool] = True
+    may_reject: ClassVar[bool] = True
     examples: ClassVar[tuple[str, ...]] = ("{transliterate: ru}", "{transliterate: el}", "{transliterate: de}")
     language: Literal["bg", "cs", "da", "de", "el", "fi", "is", "nb", "nn", "pl", "ru", "sv", "tr", "uk"] = Field(
         description="ISO 639-1 code of the language that the names are in"

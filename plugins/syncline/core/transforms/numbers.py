@@ -76,7 +76,7 @@ class ParseNumber(Transform):
     """
 
     word: Literal["parse_number"] = "parse_number"
-    is_partial: ClassVar[bool] = True
+    may_reject: ClassVar[bool] = True
     cost: ClassVar[Cost] = "heavy"
     examples: ClassVar[tuple[str, ...]] = ("parse_number", "{parse_number: {decimal: ',', thousands: .}}")
     decimal: Mark = Field(".", description="The sign before the decimals", examples=[","])
@@ -110,7 +110,7 @@ class Round(Transform):
 
     word: Literal["round"] = "round"
     takes: ClassVar[tuple[str, ...]] = ("number",)
-    is_partial: ClassVar[bool] = True  # NaN and infinity have no rounded value
+    may_reject: ClassVar[bool] = True  # NaN and infinity have no rounded value
     cost: ClassVar[Cost] = "heavy"
     examples: ClassVar[tuple[str, ...]] = (
         "{round: {scale: 2, mode: half_even}}",
@@ -196,7 +196,7 @@ class Cast(Transform):
     word: Literal["cast"] = "cast"
     shorthand: ClassVar[str | None] = "to"
     takes: ClassVar[tuple[str, ...]] = tuple(CASTS)
-    is_partial: ClassVar[bool] = True
+    may_reject: ClassVar[bool] = True
     cost: ClassVar[Cost] = "heavy"
     examples: ClassVar[tuple[str, ...]] = (
         "{cast: integer}",
@@ -277,7 +277,7 @@ class Multiply(Transform):
     word: Literal["multiply"] = "multiply"
     shorthand: ClassVar[str | None] = "by"
     takes: ClassVar[tuple[str, ...]] = ("number",)
-    is_partial: ClassVar[bool] = True
+    may_reject: ClassVar[bool] = True
     examples: ClassVar[tuple[str, ...]] = ("{multiply: 100}", "{multiply: -0.01}")
     by: Scalar = Field(description="The factor", examples=[100, 0.01])
     _by: Decimal = PrivateAttr()
@@ -323,7 +323,7 @@ class DivideBy(Transform):
     word: Literal["divide_by"] = "divide_by"
     shorthand: ClassVar[str | None] = "divisor"
     takes: ClassVar[tuple[str, ...]] = ("number",)
-    is_partial: ClassVar[bool] = True
+    may_reject: ClassVar[bool] = True
     cost: ClassVar[Cost] = "heavy"
     examples: ClassVar[tuple[str, ...]] = ("{divide_by: 100}", "{divide_by: {divisor: 12, scale: 2, mode: half_even}}")
     divisor: Scalar = Field(description="What it is divided by; not zero", examples=[100, 12])
@@ -493,7 +493,7 @@ class ToMinorUnits(InCurrency, Transform):
 
     word: Literal["to_minor_units"] = "to_minor_units"
     takes: ClassVar[tuple[str, ...]] = ("number",)
-    is_partial: ClassVar[bool] = True
+    may_reject: ClassVar[bool] = True
     cost: ClassVar[Cost] = "heavy"
     examples: ClassVar[tuple[str, ...]] = (
         "{to_minor_units: {currency: GBP}}",
@@ -525,7 +525,7 @@ class FromMinorUnits(InCurrency, Transform):
 
     word: Literal["from_minor_units"] = "from_minor_units"
     takes: ClassVar[tuple[str, ...]] = ("number",)
-    is_partial: ClassVar[bool] = True
+    may_reject: ClassVar[bool] = True
     cost: ClassVar[Cost] = "heavy"
     examples: ClassVar[tuple[str, ...]] = (
         "{from_minor_units: {currency: GBP}}",
@@ -557,7 +557,7 @@ class FormatNumber(Transform):
 
     word: Literal["format_number"] = "format_number"
     takes: ClassVar[tuple[str, ...]] = ("number",)
-    is_partial: ClassVar[bool] = True
+    may_reject: ClassVar[bool] = True
     cost: ClassVar[Cost] = "heavy"
     examples: ClassVar[tuple[str, ...]] = (
         "{format_number: {decimals: 2}}",
@@ -614,7 +614,7 @@ class ParseBoolean(Transform):
 
     word: Literal["parse_boolean"] = "parse_boolean"
     takes: ClassVar[tuple[str, ...]] = ("text", "number")
-    is_partial: ClassVar[bool] = True
+    may_reject: ClassVar[bool] = True
     examples: ClassVar[tuple[str, ...]] = (
         "{parse_boolean: {true_is: ['Y', 'YES', '1'], false_is: ['N', 'NO', '0'], ignore_case: true}}",
         "{parse_boolean: {true_is: [1], false_is: [0]}}",

@@ -15,6 +15,7 @@ from psycopg.sql import Composable
 from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, model_validator
 from pydantic_core import PydanticCustomError
 
+from syncline.core.models import null_word
 from syncline.core.transforms.base import Cost, NotApplicable, Transform, lit, template
 from syncline.core.types import EVERY_FAMILY, NUMERIC, TEXT, PgType
 
@@ -36,7 +37,7 @@ class ParseJson(Transform):
 
     word: Literal["parse_json"] = "parse_json"
     takes: ClassVar[tuple[str, ...]] = ("text", "json")
-    is_partial: ClassVar[bool] = True
+    may_reject: ClassVar[bool] = True
     cost: ClassVar[Cost] = "heavy"
     examples: ClassVar[tuple[str, ...]] = ("parse_json",)
     server_min: ClassVar[int] = 16  # pg_input_is_valid
@@ -73,7 +74,7 @@ def path_parts(path: str) -> list[str | int]:
     return [name or quoted or int(position) for name, position, quoted in PATH_PART.findall(path)]
 
 
-OnMissing = Annotated[Literal["reject", "null"], BeforeValidator(lambda v: "null" if v is None else v)]
+OnMissing = Annotated[Literal["reject", "null"], BeforeValidator(null_word)]
 
 
 class JsonPath(Transform):
@@ -88,6 +89,7 @@ class JsonPath(Transform):
     """
 
     word: Literal["json_path"] = "json_path"
+    may_reject: ClassVar[bool] = True
     shorthand: ClassVar[str | None] = "path"
     takes: ClassVar[tuple[str, ...]] = ("jsonb",)
     cost: ClassVar[Cost] = "heavy"
@@ -119,7 +121,7 @@ class JsonPath(Transform):
         return self
 
     @property
-    def is_partial(self) -> bool:  # type: ignore[override]
+    def is_partial(self) -> bool:
         return self.on_missing == "reject"
 
     def gives(self, given: PgType) -> PgType:
@@ -192,7 +194,7 @@ class SplitToArray(Transform):
     cost: ClassVar[Cost] = "heavy"
     examples: ClassVar[tuple[str, ...]] = ('{split_to_array: ","}', '{split_to_array: {separator: ";", empty: null}}')
     separator: str = Field(min_length=1, max_length=20, description="What stands between pieces", examples=[","])
-    empty: Annotated[Literal["keep", "null"], BeforeValidator(lambda v: "null" if v is None else v)] = Field(
+    empty: Annotated[Literal["keep", "null"], BeforeValidator(null_word)] = Field(
         "keep", description="An empty piece: an empty text, or NULL"
     )
 
@@ -216,7 +218,7 @@ class Join(Transform):
 
     word: Literal["join"] = "join"
     takes: ClassVar[tuple[str, ...]] = ("array",)
-    is_partial: ClassVar[bool] = True
+    may_reject: ClassVar[bool] = True
     cost: ClassVar[Cost] = "heavy"
     examples: ClassVar[tuple[str, ...]] = (
         '{join: {separator: ", ", nulls: skip}}',
@@ -259,6 +261,7 @@ class Element(Transform):
     """
 
     word: Literal["element"] = "element"
+    may_reject: ClassVar[bool] = True
     shorthand: ClassVar[str | None] = "number"
     takes: ClassVar[tuple[str, ...]] = ("array",)
     examples: ClassVar[tuple[str, ...]] = ("{element: 1}", "{element: {number: -1, on_missing: null}}")
@@ -274,7 +277,7 @@ class Element(Transform):
         return self
 
     @property
-    def is_partial(self) -> bool:  # type: ignore[override]
+    def is_partial(self) -> bool:
         return self.on_missing == "reject"
 
     def gives(self, given: PgType) -> PgType:

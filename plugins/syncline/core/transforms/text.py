@@ -15,6 +15,7 @@ from psycopg.sql import Composable
 from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, model_validator
 from pydantic_core import PydanticCustomError
 
+from syncline.core.models import null_word
 from syncline.core.transforms.base import Cost, NotApplicable, Scalar, Transform, lit, template
 from syncline.core.transforms.literals import check_literal, untyped
 from syncline.core.transforms.patterns import BRACKET, ESCAPED, portable
@@ -361,13 +362,14 @@ class Split(Transform):
     """
 
     word: Literal["split"] = "split"
+    may_reject: ClassVar[bool] = True
     examples: ClassVar[tuple[str, ...]] = (
         '{split: {separator: ",", take: 1}}',
         '{split: {separator: " ", take: -1, on_missing: null}}',
     )
     separator: str = Field(min_length=1, max_length=20, description="What stands between pieces", examples=[","])
     take: StrictInt = Field(ge=-1000, le=1000, description="Which piece; negative counts from the end", examples=[1])
-    on_missing: Annotated[Literal["reject", "null"], BeforeValidator(lambda v: "null" if v is None else v)] = Field(
+    on_missing: Annotated[Literal["reject", "null"], BeforeValidator(null_word)] = Field(
         "reject", description="No such piece: an error of the row, or NULL"
     )
 
@@ -378,7 +380,7 @@ class Split(Transform):
         return self
 
     @property
-    def is_partial(self) -> bool:  # type: ignore[override]
+    def is_partial(self) -> bool:
         return self.on_missing == "reject"
 
     def gives(self, given: PgType) -> PgType:
@@ -407,6 +409,7 @@ class Extract(Transform):
     """
 
     word: Literal["extract"] = "extract"
+    may_reject: ClassVar[bool] = True
     shorthand: ClassVar[str | None] = "pattern"
     cost: ClassVar[Cost] = "heavy"
     examples: ClassVar[tuple[str, ...]] = (
@@ -419,7 +422,7 @@ class Extract(Transform):
     group: StrictInt | None = Field(
         None, ge=0, le=20, description="Which ( ) is taken; 0 is the whole match", examples=[1]
     )
-    on_missing: Annotated[Literal["reject", "null"], BeforeValidator(lambda v: "null" if v is None else v)] = Field(
+    on_missing: Annotated[Literal["reject", "null"], BeforeValidator(null_word)] = Field(
         "reject", description="No match: an error of the row, or NULL"
     )
 
@@ -430,7 +433,7 @@ class Extract(Transform):
         return self
 
     @property
-    def is_partial(self) -> bool:  # type: ignore[override]
+    def is_partial(self) -> bool:
         return self.on_missing == "reject"
 
     def gives(self, given: PgType) -> PgType:

@@ -85,7 +85,7 @@ class ParseTimestamp(Transform):
     """
 
     word: Literal["parse_timestamp"] = "parse_timestamp"
-    is_partial: ClassVar[bool] = True
+    may_reject: ClassVar[bool] = True
     cost: ClassVar[Cost] = "heavy"
     examples: ClassVar[tuple[str, ...]] = (
         "{parse_timestamp: {zone: in_text}}",
@@ -166,7 +166,7 @@ class InZone(Transform):
     word: Literal["in_zone"] = "in_zone"
     shorthand: ClassVar[str | None] = "zone"
     takes: ClassVar[tuple[str, ...]] = ("timestamp",)
-    is_partial: ClassVar[bool] = True
+    may_reject: ClassVar[bool] = True
     cost: ClassVar[Cost] = "heavy"
     examples: ClassVar[tuple[str, ...]] = (
         "{in_zone: Europe/London}",
@@ -197,7 +197,7 @@ class LocalTime(Transform):
     word: Literal["local_time"] = "local_time"
     shorthand: ClassVar[str | None] = "zone"
     takes: ClassVar[tuple[str, ...]] = ("timestamptz",)
-    is_partial: ClassVar[bool] = True
+    may_reject: ClassVar[bool] = True
     cost: ClassVar[Cost] = "heavy"
     examples: ClassVar[tuple[str, ...]] = ("{local_time: Europe/London}",)
     zone: str = Field(description="Time zone of the IANA database", examples=["Europe/London", "UTC"])
@@ -226,7 +226,7 @@ class TruncateTo(Transform):
     word: Literal["truncate_to"] = "truncate_to"
     shorthand: ClassVar[str | None] = "unit"
     takes: ClassVar[tuple[str, ...]] = ("timestamp", "timestamptz")
-    is_partial: ClassVar[bool] = True
+    may_reject: ClassVar[bool] = True
     examples: ClassVar[tuple[str, ...]] = ("{truncate_to: second}", "{truncate_to: {unit: day, zone: Europe/London}}")
     unit: Unit = Field(description="What is kept", examples=["second", "day"])
     zone: str | None = Field(None, description="Whose days and hours, for a timestamptz", examples=["Europe/London"])
@@ -276,7 +276,7 @@ class FromEpoch(Transform):
     word: Literal["from_epoch"] = "from_epoch"
     shorthand: ClassVar[str | None] = "unit"
     takes: ClassVar[tuple[str, ...]] = ("number",)
-    is_partial: ClassVar[bool] = True
+    may_reject: ClassVar[bool] = True
     cost: ClassVar[Cost] = "heavy"
     examples: ClassVar[tuple[str, ...]] = ("{from_epoch: seconds}", "{from_epoch: milliseconds}")
     unit: EpochUnit = Field(description="What is counted", examples=["seconds", "milliseconds"])
@@ -314,7 +314,7 @@ class ToEpoch(Transform):
     word: Literal["to_epoch"] = "to_epoch"
     shorthand: ClassVar[str | None] = "unit"
     takes: ClassVar[tuple[str, ...]] = ("timestamptz",)
-    is_partial: ClassVar[bool] = True
+    may_reject: ClassVar[bool] = True
     examples: ClassVar[tuple[str, ...]] = ("{to_epoch: seconds}", "{to_epoch: milliseconds}")
     unit: EpochUnit = Field(description="What is counted", examples=["seconds", "milliseconds"])
 
@@ -341,7 +341,7 @@ class FormatTimestamp(Transform):
 
     word: Literal["format_timestamp"] = "format_timestamp"
     takes: ClassVar[tuple[str, ...]] = ("timestamp", "timestamptz")
-    is_partial: ClassVar[bool] = True
+    may_reject: ClassVar[bool] = True
     cost: ClassVar[Cost] = "heavy"
     examples: ClassVar[tuple[str, ...]] = (
         "{format_timestamp: {zone: UTC}}",
