@@ -8,7 +8,7 @@ from airflow.sdk import get_parsing_context
 
 from syncline.adapters.project import root
 from syncline.core.errors import ManifestInvalid
-from syncline.core.manifest import job_ids
+from syncline.core.job_files import job_ids
 from syncline.orchestration.dag_factory import build_or_explain
 
 HOME = root()

@@ -6,7 +6,7 @@ Wiring only. A manifest with mistakes has no DAG here and does not disturb the o
 from airflow.sdk import DAG, get_parsing_context
 
 from syncline.adapters.project import root
-from syncline.core.manifest import job_ids
+from syncline.core.job_files import job_ids
 from syncline.orchestration.dag_factory import build_or_explain, dag_id
 
 HOME = root()

@@ -27,8 +27,9 @@ from syncline.adapters import project
 from syncline.core.checking import check_project
 from syncline.core.cron import next_runs
 from syncline.core.errors import EnvironmentFailure, SynclineError, TransientError
-from syncline.core.findings import Finding, nearest, printable
-from syncline.core.manifest import SyncJob, job_ids, load_job
+from syncline.core.files.findings import Finding, nearest, printable
+from syncline.core.job import SyncJob
+from syncline.core.job_files import job_ids, load_job
 from syncline.core.values import BatchSummary, Mode, RunRequest, State
 
 if TYPE_CHECKING:
@@ -226,7 +227,7 @@ def generate(
     ] = False,
 ) -> None:
     """Write the JSON Schemas and the reference pages anew from models, words and manifests."""
-    from syncline.core.catalogue import generated
+    from syncline.core.pages.catalogue import generated
 
     root = project.root()
     stale = {path: text for path, text in generated(root).items() if _text_of(root / path) != text}

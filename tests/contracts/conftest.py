@@ -15,7 +15,7 @@ from psycopg.conninfo import make_conninfo
 
 from demo.world.generate import generate
 from demo.world.provision import DATABASES, LOGIN_ROLES, provision
-from syncline.core.manifest import job_ids
+from syncline.core.job_files import job_ids
 from tests.conftest import ROOT, Postgres
 
 

@@ -17,7 +17,8 @@ os.environ.update(
     AIRFLOW__CORE__LOAD_EXAMPLES="False",
 )
 
-from syncline.core.manifest import SyncJob, load_job
+from syncline.core.job import SyncJob
+from syncline.core.job_files import load_job
 from tests.dags.jobs import WORKER, write_job
 
 MakeJob = Callable[..., SyncJob]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from syncline.core import strict_yaml
+from syncline.core.files import strict_yaml
 from tests.dags.conftest import MakeJob
 from tests.dags.jobs import CLIENT, WORKER, bag, write_job
 

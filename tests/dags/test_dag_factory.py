@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from syncline.core.errors import ManifestInvalid
-from syncline.core.manifest import SyncJob
+from syncline.core.job import SyncJob
 from syncline.orchestration import dag_factory
 from syncline.orchestration.dag_factory import build_dag, build_or_explain
 from tests.dags.conftest import MakeJob

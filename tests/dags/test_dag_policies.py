@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from syncline.core.manifest import job_ids
+from syncline.core.job_files import job_ids
 from syncline.orchestration.pools import pools
 from tests.conftest import ROOT
 from tests.dags.jobs import bag

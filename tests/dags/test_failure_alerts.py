@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from syncline.core.errors import BatchHeld, EnvironmentFailure, Fenced, TransientError
-from syncline.core.manifest import SyncJob
+from syncline.core.job import SyncJob
 from syncline.orchestration.callbacks import alert_task_failed
 from syncline.orchestration.dag_factory import build_dag
 from syncline.orchestration.params import RunRefused

@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from syncline import steps
 from syncline.core.errors import SynclineError, TerminalError
-from syncline.core.manifest import SyncJob
+from syncline.core.job import SyncJob
 from syncline.core.values import BatchSummary, Counts, Mode, State, Verdict
 from syncline.orchestration.assets import job_asset
 from syncline.orchestration.dag_factory import build_dag

@@ -19,7 +19,7 @@ from syncline.core.errors import (
     TerminalError,
     TransientError,
 )
-from syncline.core.manifest import SyncJob
+from syncline.core.job import SyncJob
 from syncline.orchestration.dag_factory import build_dag
 from syncline.orchestration.operators import Stopped
 from syncline.orchestration.params import RunRefused

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import ParamValidationError
 
-from syncline.core.manifest import SyncJob
+from syncline.core.job import SyncJob
 from syncline.core.values import Mode, RunRequest
 from syncline.orchestration.dag_factory import build_dag
 from syncline.orchestration.params import RunRefused, run_request

@@ -26,7 +26,8 @@ from psycopg.rows import dict_row
 from demo.world.provision import LOGIN_ROLES, provision
 from syncline import steps
 from syncline.adapters import connections
-from syncline.core.manifest import SyncJob, load_job
+from syncline.core.job import SyncJob
+from syncline.core.job_files import load_job
 from syncline.core.values import BatchSummary, RunRequest
 from tests.conftest import ROOT, Postgres
 from tests.integration.mapping_engine import SERVERS, Engine

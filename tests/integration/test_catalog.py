@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from syncline.adapters.catalog import read_catalog, tables_called
-from syncline.core.tables import Column, Index, Table
+from syncline.core.catalogs.tables import Column, Index, Table
 from tests.integration.mapping_engine import Engine
 
 DDL = """

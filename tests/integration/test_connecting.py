@@ -9,8 +9,8 @@ import pytest
 
 from syncline.adapters import connections
 from syncline.core.errors import SchemaDrift
-from syncline.core.findings import Finding
-from syncline.core.manifest import job_ids, load_job
+from syncline.core.files.findings import Finding
+from syncline.core.job_files import job_ids, load_job
 from syncline.core.values import State
 from syncline.steps.connecting import Compared, compare_with_databases
 from tests.conftest import ROOT

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from syncline.core.catalogs.drafting import Draft
 from syncline.core.checking import check_project
-from syncline.core.drafting import Draft
 from syncline.core.errors import EnvironmentFailure, SynclineError, TerminalError
-from syncline.core.manifest import load_job
+from syncline.core.job_files import load_job
 from syncline.core.values import RunRequest, State
 from syncline.steps import connecting, drafting, run_line
 from syncline.steps.connecting import compare_with_databases

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from syncline.core.checking import check_project
-from syncline.core.findings import Finding
+from syncline.core.files.findings import Finding
 
 JOB = "mdm__payroll__worker"
 MANIFEST = """\

@@ -17,7 +17,7 @@ import yaml
 
 from syncline.core.checking import MANIFESTS_MAX, check_project
 from syncline.core.errors import ManifestInvalid
-from syncline.core.manifest import job_ids, load_job
+from syncline.core.job_files import job_ids, load_job
 from tests.unit.project_files import JOB, MANIFEST, MAPPING, findings_of, line_of, write_project
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from syncline import __main__ as command
-from syncline.core import catalogue
-from syncline.core.catalogue import BEGINNING_EXAMPLES, generated, manifests_page, transforms_page
 from syncline.core.mapping import BEGINNINGS
+from syncline.core.pages import catalogue
+from syncline.core.pages.catalogue import BEGINNING_EXAMPLES, generated, manifests_page, transforms_page
+from syncline.core.pages.schemas import FILES, example_value, paragraphs, word_schema
 from syncline.core.reference_files import ProjectReferences
-from syncline.core.schemas import FILES, example_value, paragraphs, word_schema
 from syncline.core.transforms.base import Check, Transform, Worded
 from tests.conftest import ROOT
 from tests.unit.project_files import write_project

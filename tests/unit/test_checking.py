@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from syncline.core.checking import check_project
-from syncline.core.findings import Finding, nearest, printable, report
+from syncline.core.files.findings import Finding, nearest, printable, report
 from tests.conftest import ROOT
 from tests.unit.project_files import JOB, MANIFEST, MAPPING, findings_of, line_of, write_project
 

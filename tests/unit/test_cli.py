@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from syncline import __main__ as command
-from syncline.core.manifest import load_job
+from syncline.core.job_files import load_job
 from syncline.steps.looking import PreviewRow
 from tests.conftest import ROOT
 from tests.unit.project_files import JOB, MANIFEST, MAPPING, line_of, write_project

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from syncline.core import pairing
+from syncline.core.catalogs import pairing
+from syncline.core.catalogs.drafting import Draft, Side, draft
+from syncline.core.catalogs.pairing import Bridge, Sample, bridge_between, codes_in, name_likeness
+from syncline.core.catalogs.tables import Column, Table
 from syncline.core.checking import check_project
-from syncline.core.drafting import Draft, Side, draft
-from syncline.core.findings import Finding
-from syncline.core.manifest import examine_mapping
-from syncline.core.pairing import Bridge, Sample, bridge_between, codes_in, name_likeness
-from syncline.core.tables import Column, Table
+from syncline.core.files.findings import Finding
+from syncline.core.job_files import examine_mapping
 from tests.unit.test_fitting import column, table
 
 JOB = "mdm__payroll__worker"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from syncline.core.checking import check_project
-from syncline.core.codes import CODES, Code, errors_page
-from syncline.core.findings import Finding
+from syncline.core.files.codes import CODES, Code, errors_page
+from syncline.core.files.findings import Finding
 from tests.conftest import ROOT
 from tests.unit.project_files import JOB, MANIFEST, MAPPING, write_project
 
@@ -30,7 +30,7 @@ def codes_told() -> set[str]:
 
 
 def test_every_code_is_explained_and_every_explained_code_is_told() -> None:
-    assert codes_told() == set(CODES), "core/codes.py holds exactly the codes that are told"
+    assert codes_told() == set(CODES), "core/files/codes.py holds exactly the codes that are told"
     assert list(CODES) == sorted(CODES, key=lambda code: (code[0] != "M", code))
 
 

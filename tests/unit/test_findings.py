@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from syncline.core.documents import KEY, Document
-from syncline.core.excerpts import WIDTH_MAX, columns_of, excerpt
-from syncline.core.findings import Finding
-from syncline.core.strict_yaml import read
+from syncline.core.files.documents import KEY, Document
+from syncline.core.files.excerpts import WIDTH_MAX, columns_of, excerpt
+from syncline.core.files.findings import Finding
+from syncline.core.files.strict_yaml import read
 from tests.unit.project_files import MANIFEST, MAPPING, findings_of, line_of, write_project
 
 

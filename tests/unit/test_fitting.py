@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from syncline.core.documents import KEY
-from syncline.core.fitting import Misfit
-from syncline.core.fitting_source import fit_source, source_tables
-from syncline.core.fitting_target import fit_target
-from syncline.core.manifest import SyncJob, load_job
-from syncline.core.tables import Catalog, Column, Constraint, Index, Table, allowed_values, type_named
+from syncline.core.catalogs.fitting import Misfit
+from syncline.core.catalogs.fitting_source import fit_source, source_tables
+from syncline.core.catalogs.fitting_target import fit_target
+from syncline.core.catalogs.tables import Catalog, Column, Constraint, Index, Table, allowed_values, type_named
+from syncline.core.files.documents import KEY
+from syncline.core.job import SyncJob
+from syncline.core.job_files import load_job
 from syncline.core.types import PgType
 from tests.unit.project_files import JOB, MANIFEST, MAPPING, write_project
 

@@ -28,11 +28,12 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from syncline.core.excerpts import lines_of
-from syncline.core.findings import Finding
-from syncline.core.manifest import SyncJob, examine_job, job_ids
+from syncline.core.files.excerpts import lines_of
+from syncline.core.files.findings import Finding
+from syncline.core.files.strict_yaml import HIDDEN
+from syncline.core.job import SyncJob
+from syncline.core.job_files import examine_job, job_ids
 from syncline.core.reference_files import examine_reference
-from syncline.core.strict_yaml import HIDDEN
 from syncline.core.types import PgType
 from tests.conftest import ROOT
 

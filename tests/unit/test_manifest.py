@@ -15,8 +15,10 @@ from pydantic import ValidationError
 from syncline.core import cron
 from syncline.core.cron import next_runs, run_within, skipped_run
 from syncline.core.errors import ManifestInvalid
-from syncline.core.manifest import Manifest, SyncJob, job_ids, load_job
-from syncline.core.strict_yaml import read
+from syncline.core.files.strict_yaml import read
+from syncline.core.job import SyncJob
+from syncline.core.job_files import job_ids, load_job
+from syncline.core.manifest import Manifest
 from syncline.core.values import Mode
 from tests.conftest import ROOT
 from tests.unit.project_files import JOB, MANIFEST, MAPPING, write_project
@@ -131,7 +133,7 @@ def test_a_flag_that_is_no_boolean_is_refused(job: MakeJob) -> None:
 
 def test_K10_two_versions_of_syncline_do_not_share_a_batch(job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     before = job().manifest_hash
-    monkeypatch.setattr("syncline.core.manifest.__version__", "99.0.0")
+    monkeypatch.setattr("syncline.core.job_files.__version__", "99.0.0")
 
     assert job().manifest_hash != before
 

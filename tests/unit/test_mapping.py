@@ -11,7 +11,7 @@ from psycopg import sql
 from pydantic import ValidationError
 
 from syncline.core.compile import TRAILER, compile_mapping
-from syncline.core.manifest import load_job
+from syncline.core.job_files import load_job
 from syncline.core.mapping import RESERVED, Mapping
 from syncline.core.transforms import WORD_MODULES, Check, Transform
 from syncline.core.transforms.checks import why_not_portable

@@ -15,10 +15,10 @@ import pytest
 from jsonschema import Draft7Validator
 from pydantic import TypeAdapter, ValidationError
 
-from syncline.core.catalogue import generated
-from syncline.core.manifest import examine_job, examine_mapping
+from syncline.core.job_files import examine_job, examine_mapping
+from syncline.core.pages.catalogue import generated
+from syncline.core.pages.schemas import FOLDERS, example_value, modeline, schemas
 from syncline.core.reference_files import ProjectReferences, examine_reference
-from syncline.core.schemas import FOLDERS, example_value, modeline, schemas
 from syncline.core.transforms import AnyCheck, Step
 from syncline.core.transforms.base import Check, Transform, Worded
 from tests.conftest import ROOT

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncline.core.documents import KEY, MISTAKES_MAX, Document
-from syncline.core.strict_yaml import BYTES_MAX, DEPTH_MAX, read
+from syncline.core.files.documents import KEY, MISTAKES_MAX, Document
+from syncline.core.files.strict_yaml import BYTES_MAX, DEPTH_MAX, read
 
 
 def parsed(tmp_path: Path, content: str | bytes) -> Document:
@@ -168,7 +168,7 @@ def test_honest_nesting_passes_and_a_tower_does_not(tmp_path: Path) -> None:
 def test_a_tower_of_brackets_cannot_take_the_process_with_it(tmp_path: Path, opening: str) -> None:
     """PyYAML's tree builder recurses in C: this was a segmentation fault, and every DAG of Airflow with it."""
     (tmp_path / "file.yaml").write_text("x: " + opening * (250_000 // len(opening)))
-    code = "import sys, pathlib; from syncline.core.strict_yaml import read;"
+    code = "import sys, pathlib; from syncline.core.files.strict_yaml import read;"
     code += "print(len(read(pathlib.Path(sys.argv[1]), 'f').findings))"
     started = time.monotonic()
 

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import psycopg
 from psycopg import sql
 
-from syncline.core.tables import (
+from syncline.core.catalogs.tables import (
     Catalog,
     Column,
     Constraint,

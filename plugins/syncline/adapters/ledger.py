@@ -24,7 +24,7 @@ from syncline.adapters.failures import telling
 from syncline.adapters.target import DeadKey, Letter
 from syncline.adapters.vault import Vault
 from syncline.core.errors import Fenced, SynclineError, TerminalError
-from syncline.core.manifest import SyncJob
+from syncline.core.job import SyncJob
 from syncline.core.values import (
     Balance,
     Batch,

@@ -29,9 +29,9 @@ from psycopg.sql import Composable
 from syncline.adapters import connections, hash_keys
 from syncline.adapters.catalog import read_catalog
 from syncline.adapters.failures import telling
+from syncline.core.catalogs.fitting_source import fit_source, source_tables
 from syncline.core.errors import SchemaDrift
-from syncline.core.fitting_source import fit_source, source_tables
-from syncline.core.manifest import SyncJob
+from syncline.core.job import SyncJob
 from syncline.core.models import table_identifier
 from syncline.core.values import NO_TENANT, TOTAL, Batch, CutOff, Mode
 

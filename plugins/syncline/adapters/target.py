@@ -26,10 +26,10 @@ from syncline.adapters.catalog import read_catalog
 from syncline.adapters.failpoints import failpoint
 from syncline.adapters.failures import telling
 from syncline.adapters.source import tenant_name
+from syncline.core.catalogs.fitting_target import fit_target
 from syncline.core.compile import DELETED, REJECT, TRAILER, CompiledMapping
 from syncline.core.errors import EnvironmentFailure, Fenced, SchemaDrift, TenantRefused, TransientError
-from syncline.core.fitting_target import fit_target
-from syncline.core.manifest import SyncJob
+from syncline.core.job import SyncJob
 from syncline.core.models import table_identifier
 from syncline.core.values import NO_TENANT, Balance, Batch, Counts
 

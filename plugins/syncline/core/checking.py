@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from syncline.core.findings import Finding
-from syncline.core.manifest import SyncJob, examine_job, examine_mapping, files_below, job_ids, rivals
+from syncline.core.files.findings import Finding
+from syncline.core.job import SyncJob
+from syncline.core.job_files import examine_job, examine_mapping, files_below, job_ids, rivals
 from syncline.core.models import NAME
 from syncline.core.reference_files import KINDS, examine_reference
 

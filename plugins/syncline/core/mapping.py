@@ -33,7 +33,7 @@ from syncline.core.field_values import (
     Types,
     When,
 )
-from syncline.core.findings import KEY, nearest
+from syncline.core.files.findings import KEY, nearest
 from syncline.core.models import Frozen, Name, Version
 from syncline.core.sensitive import looks_personal
 from syncline.core.transforms import AnyCheck, NotApplicable, Scalar, Step

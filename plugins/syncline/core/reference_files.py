@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
-from syncline.core import strict_yaml
-from syncline.core.findings import Finding, nearest
+from syncline.core.files import strict_yaml
+from syncline.core.files.findings import Finding, nearest
+from syncline.core.files.pydantic_places import tell
 from syncline.core.models import NAME, Frozen
-from syncline.core.pydantic_places import tell
 from syncline.core.references import Calendar, CodeList
 
 KINDS: dict[str, type[Frozen]] = {"code_lists": CodeList, "calendars": Calendar}  # folder -> what its files are

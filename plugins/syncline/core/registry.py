@@ -17,8 +17,9 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from syncline.core.findings import Finding
-from syncline.core.manifest import SyncJob, examine_job, job_ids
+from syncline.core.files.findings import Finding
+from syncline.core.job import SyncJob
+from syncline.core.job_files import examine_job, job_ids
 
 REVIEW_DAYS = 92  # the longest quarter
 PAGE = "docs/registry.md"

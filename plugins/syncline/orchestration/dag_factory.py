@@ -13,7 +13,8 @@ import pendulum
 from airflow.sdk import DAG, CronDataIntervalTimetable
 
 from syncline.core.errors import ManifestInvalid
-from syncline.core.manifest import SyncJob, load_job
+from syncline.core.job import SyncJob
+from syncline.core.job_files import load_job
 from syncline.orchestration import guide
 from syncline.orchestration.callbacks import alert_task_failed
 from syncline.orchestration.operators import Open, Publish, Reconcile, Step

@@ -5,7 +5,7 @@ Texts only. Each task's note says what it does, where the truth is afterwards, a
 
 from __future__ import annotations
 
-from syncline.core.manifest import SyncJob
+from syncline.core.job import SyncJob
 
 TASKS = {
     "open": """\

@@ -12,7 +12,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from syncline.core.errors import TerminalError
-from syncline.core.manifest import SyncJob
+from syncline.core.job import SyncJob
 from syncline.core.values import BatchSummary, State
 from syncline.orchestration.assets import job_asset
 from syncline.orchestration.connections import use_airflow

@@ -13,8 +13,8 @@ from typing import Any
 from airflow.sdk import Param
 
 from syncline.core.errors import TerminalError
-from syncline.core.findings import nearest
-from syncline.core.manifest import SyncJob
+from syncline.core.files.findings import nearest
+from syncline.core.job import SyncJob
 from syncline.core.values import Mode, RunRequest
 
 MOMENT = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:\d{2})$"  # Airflow does not check `format`

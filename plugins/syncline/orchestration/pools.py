@@ -18,7 +18,8 @@ from pathlib import Path
 
 from syncline.adapters.project import root
 from syncline.core.errors import ManifestInvalid
-from syncline.core.manifest import SyncJob, job_ids, load_job
+from syncline.core.job import SyncJob
+from syncline.core.job_files import job_ids, load_job
 
 
 def source_pool(job: SyncJob) -> str:

@@ -11,7 +11,7 @@ import logging
 from syncline.adapters import alerts, ledger
 from syncline.adapters.alerts import Alert
 from syncline.core.errors import SynclineError
-from syncline.core.manifest import SyncJob
+from syncline.core.job import SyncJob
 
 log = logging.getLogger(__name__)
 

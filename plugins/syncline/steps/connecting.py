@@ -17,14 +17,14 @@ from psycopg import sql
 from syncline.adapters import connections, target
 from syncline.adapters.catalog import read_catalog
 from syncline.adapters.failures import telling
-from syncline.core import strict_yaml
-from syncline.core.documents import Document
+from syncline.core.catalogs.fitting import PLACE, Misfit, Weight
+from syncline.core.catalogs.fitting_source import fit_source, source_tables
+from syncline.core.catalogs.fitting_target import fit_target
 from syncline.core.errors import SynclineError, TransientError
-from syncline.core.findings import Finding
-from syncline.core.fitting import PLACE, Misfit, Weight
-from syncline.core.fitting_source import fit_source, source_tables
-from syncline.core.fitting_target import fit_target
-from syncline.core.manifest import SyncJob
+from syncline.core.files import strict_yaml
+from syncline.core.files.documents import Document
+from syncline.core.files.findings import Finding
+from syncline.core.job import SyncJob
 
 Comparison = Callable[[SyncJob, psycopg.Connection], list[Misfit]]
 

@@ -16,8 +16,9 @@ import psycopg
 
 from syncline.adapters import revisions
 from syncline.core.errors import ManifestInvalid, TerminalError
-from syncline.core.findings import nearest, report
-from syncline.core.manifest import SyncJob, examine_mapping, job_ids, load_job
+from syncline.core.files.findings import nearest, report
+from syncline.core.job import SyncJob
+from syncline.core.job_files import examine_mapping, job_ids, load_job
 from syncline.core.mapping import Mapping
 from syncline.steps import sampling
 from syncline.steps.sampling import Mapped, mask

@@ -17,13 +17,13 @@ from psycopg import sql
 from syncline.adapters import connections
 from syncline.adapters.catalog import read_catalog, tables_called
 from syncline.adapters.failures import telling
-from syncline.core.drafting import Draft, Side, draft
+from syncline.core.catalogs.drafting import Draft, Side, draft
+from syncline.core.catalogs.pairing import Sample
+from syncline.core.catalogs.tables import Table
 from syncline.core.errors import EnvironmentFailure, SynclineError, TerminalError
-from syncline.core.findings import nearest, printable
+from syncline.core.files.findings import nearest, printable
 from syncline.core.manifest import JOB_ID, JOB_ID_MAX
 from syncline.core.models import NAME, table_identifier
-from syncline.core.pairing import Sample
-from syncline.core.tables import Table
 
 SAMPLE_ROWS = 1_000
 VALUE_LENGTH_MAX = 200  # more of a value tells no more of its column

@@ -17,7 +17,7 @@ from syncline.adapters.failpoints import failpoint
 from syncline.adapters.source import Source
 from syncline.core.compile import CompiledMapping, compile_mapping
 from syncline.core.errors import BatchHeld, TerminalError, TransientError
-from syncline.core.manifest import SyncJob
+from syncline.core.job import SyncJob
 from syncline.core.models import table_identifier
 from syncline.core.values import NO_TENANT, Balance, Batch, Counts, State
 from syncline.steps import alerting

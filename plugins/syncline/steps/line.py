@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from syncline.core.manifest import SyncJob
+from syncline.core.job import SyncJob
 from syncline.core.values import BatchSummary, RunRequest
 from syncline.steps.extract import extract_and_map
 from syncline.steps.load import load

@@ -14,7 +14,7 @@ from syncline.adapters import ledger, target
 from syncline.adapters.failpoints import failpoint
 from syncline.adapters.target import Target
 from syncline.core.errors import TerminalError
-from syncline.core.manifest import SyncJob
+from syncline.core.job import SyncJob
 from syncline.core.values import Balance, Batch, State
 from syncline.steps.extract import extract_and_map
 

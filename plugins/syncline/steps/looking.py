@@ -9,7 +9,7 @@ from syncline.adapters import ledger, source
 from syncline.core.compile import compile_mapping
 from syncline.core.errors import TerminalError
 from syncline.core.freshness import freshness
-from syncline.core.manifest import SyncJob
+from syncline.core.job import SyncJob
 from syncline.core.models import table_identifier
 from syncline.steps import sampling
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 
 from syncline.adapters import hash_keys, ledger
-from syncline.core.manifest import SyncJob
+from syncline.core.job import SyncJob
 from syncline.core.values import RunRequest
 
 log = logging.getLogger(__name__)

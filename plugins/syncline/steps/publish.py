@@ -7,7 +7,7 @@ import logging
 from syncline.adapters import ledger, target
 from syncline.adapters.failpoints import failpoint
 from syncline.core.errors import BatchHeld
-from syncline.core.manifest import SyncJob
+from syncline.core.job import SyncJob
 from syncline.core.values import BatchSummary, State, Verdict
 from syncline.steps import alerting
 

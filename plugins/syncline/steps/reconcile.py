@@ -14,7 +14,7 @@ from contextlib import closing
 from syncline.adapters import expectations, ledger, project, target
 from syncline.adapters.failpoints import failpoint
 from syncline.core.errors import BatchHeld, TerminalError
-from syncline.core.manifest import SyncJob
+from syncline.core.job import SyncJob
 from syncline.core.values import NO_TENANT, TOTAL, Batch, State, TenantCheck, Verdict
 from syncline.steps import alerting
 

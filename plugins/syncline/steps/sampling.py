@@ -17,7 +17,7 @@ from psycopg import sql
 from syncline.adapters import connections, hash_keys, source
 from syncline.adapters.failures import telling
 from syncline.core.compile import DELETED, REJECT, compile_mapping
-from syncline.core.manifest import SyncJob
+from syncline.core.job import SyncJob
 from syncline.core.mapping import Mapping
 from syncline.core.models import table_identifier
 

@@ -30,7 +30,7 @@ from syncline.core.expressions.words import (
     UNITS,
     VALUES,
 )
-from syncline.core.findings import nearest
+from syncline.core.files.findings import nearest
 from syncline.core.types import PgType
 
 LEXICON = re.compile(

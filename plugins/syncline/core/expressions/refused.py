@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from syncline.core.findings import printable
+from syncline.core.files.findings import printable
 
 # An expression is reviewed by eye; what needs more is a program, or several fields.
 TEXT_MAX = 2_000  # characters

@@ -12,12 +12,16 @@ from pydantic import BeforeValidator, Field
 
 from syncline.core.models import Frozen
 from syncline.core.transforms import (
+    arithmetic,
+    booleans,
     calendars,
+    casts,
     checks,
     codes,
     dates,
     encoding,
     identifiers,
+    money,
     national_ids,
     numbers,
     protect,
@@ -32,6 +36,10 @@ WORD_MODULES = (
     encoding,
     protect,
     numbers,
+    arithmetic,
+    money,
+    booleans,
+    casts,
     dates,
     timestamps,
     calendars,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from syncline.core.documents import Where
-from syncline.core.findings import KEY, nearest
-from syncline.core.fitting import (
+from syncline.core.catalogs.fitting import (
     PLACE,
     SERVER_MIN,
     STORED,
@@ -17,8 +15,10 @@ from syncline.core.fitting import (
     no_table,
     server_misfits,
 )
-from syncline.core.manifest import SyncJob
-from syncline.core.tables import Catalog, Table
+from syncline.core.catalogs.tables import Catalog, Table
+from syncline.core.files.documents import Where
+from syncline.core.files.findings import KEY, nearest
+from syncline.core.job import SyncJob
 from syncline.core.types import PgType
 from syncline.core.values import Mode
 

@@ -1,8 +1,6 @@
 """docs/types.md: what every pair of types has to do with each other, written from the rule that decides it.
 
-    python -m syncline.core.types_page > docs/types.md
-
-A test compares file and rule (tests/unit/test_types_page.py), so the page cannot promise what the compiler refuses.
+`syncline generate` writes it and a test compares both, so the page cannot promise what the compiler refuses.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ SIZED = (
 SHOWN = (*FAMILIES, *SIZED, "text[]", "smallint[]", "bigint[]")
 
 HEAD = """\
-<!-- Written by `python -m syncline.core.types_page`; change plugins/syncline/core/types.py instead. -->
+<!-- Made by `syncline generate` from plugins/syncline/core/types.py; change that, not this page. -->
 # Which type may become which
 
 The pair of types decides: what a field has after its last step, and the `type` it declares.
@@ -93,7 +91,3 @@ def _becoming(source: PgType, wanted: Conversion) -> Iterable[PgType]:
 def _other_names() -> str:
     said = ", ".join(f"{alias} -> `{name}`" for alias, name in sorted(ALIASES.items()))
     return f"\n## Other names\n\nOne name per type is read; `syncline check` says which: {said}.\n"
-
-
-if __name__ == "__main__":
-    print(types_page(), end="")

@@ -19,18 +19,26 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
 from syncline.core import field_values, registry
-from syncline.core.codes import errors_page
 from syncline.core.expressions import ExpressionRefused
 from syncline.core.field_values import Beginning, Types
-from syncline.core.findings import printable
+from syncline.core.files.codes import errors_page
+from syncline.core.files.findings import printable
 from syncline.core.mapping import BEGINNINGS, FieldMap
+from syncline.core.pages.schema_rules import Schema
+from syncline.core.pages.schemas import (
+    example_value,
+    first_sentence,
+    paragraphs,
+    schema_files,
+    schemas,
+    word_schema,
+)
+from syncline.core.pages.types_page import types_page
 from syncline.core.reference_files import ProjectReferences
 from syncline.core.references import References
-from syncline.core.schemas import Schema, example_value, first_sentence, paragraphs, schema_files, schemas, word_schema
 from syncline.core.transforms import WORD_MODULES, AnyCheck, Step
 from syncline.core.transforms.base import Check, NotApplicable, Row, Transform, Worded
 from syncline.core.types import EVERY_FAMILY, PgType
-from syncline.core.types_page import types_page
 
 MADE = "<!-- Made by `syncline generate`; change the classes and models, not this page. -->"
 SQL_SHOWN = 600  # signs; a list of all currencies teaches nothing

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from syncline.core.excerpts import LINE_END, NOT_SHOWN, Excerpt, Span, excerpt, lines_of
-from syncline.core.findings import KEY, Finding
+from syncline.core.files.excerpts import LINE_END, NOT_SHOWN, Excerpt, Span, excerpt, lines_of
+from syncline.core.files.findings import KEY, Finding
 from syncline.core.sensitive import is_secret_key
 
 Where = tuple[str | int, ...]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from syncline.core.findings import nearest
+from syncline.core.files.findings import nearest
 from syncline.core.types import TEXT, PgType
 
 Kind = Literal["table", "partitioned table", "view", "materialized view", "foreign table"]

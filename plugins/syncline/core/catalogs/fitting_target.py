@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from syncline.core.documents import Where
+from syncline.core.catalogs.fitting import (
+    PLACE,
+    STORED,
+    Misfit,
+    as_declared,
+    comparable,
+    no_column,
+    no_table,
+    server_misfits,
+)
+from syncline.core.catalogs.tables import Catalog, Column, Table
 from syncline.core.expressions import ExpressionRefused
-from syncline.core.findings import KEY, nearest
-from syncline.core.fitting import PLACE, STORED, Misfit, as_declared, comparable, no_column, no_table, server_misfits
-from syncline.core.manifest import SyncJob
+from syncline.core.files.documents import Where
+from syncline.core.files.findings import KEY, nearest
+from syncline.core.job import SyncJob
 from syncline.core.mapping import FieldMap
-from syncline.core.tables import Catalog, Column, Table
 from syncline.core.transforms.base import Check, NotApplicable, Transform
 from syncline.core.transforms.checks import Length, MaxLength, OneOf
 from syncline.core.transforms.codes import FromCodeList, InCodeList, MapCodes

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from functools import cache
 
-from syncline.core.tables import Column
+from syncline.core.catalogs.tables import Column
 from syncline.core.types import PgType
 
 # Words that mean the same in column names of different houses; the first of a line stands for all.

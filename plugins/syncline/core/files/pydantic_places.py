@@ -11,8 +11,8 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from syncline.core.documents import Document, Where
-from syncline.core.findings import KEY, nearest
+from syncline.core.files.documents import Document, Where
+from syncline.core.files.findings import KEY, nearest
 from syncline.core.sensitive import is_secret_key
 
 WANTED = {

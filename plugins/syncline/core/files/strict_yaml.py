@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from syncline.core.documents import Document, Spot, Where, spot_of
+from syncline.core.files.documents import Document, Spot, Where, spot_of
 from syncline.core.sensitive import blotted, secrets_in
 
 __all__ = ["BYTES_MAX", "DEPTH_MAX", "Document", "read"]

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 import yaml
 from pydantic import ValidationError
 
+from syncline.core.catalogs.pairing import Pair, Sample, name_likeness, propose
+from syncline.core.catalogs.tables import Column, Table
 from syncline.core.mapping import PII, RESERVED, FieldMap, Mapping
 from syncline.core.models import NAME
-from syncline.core.pairing import Pair, Sample, name_likeness, propose
 from syncline.core.sensitive import looks_personal
-from syncline.core.tables import Column, Table
 from syncline.core.types import PgType
 
 MODELINE = "# yaml-language-server: $schema=../schemas/{kind}.schema.json"

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from syncline.core.codes import CODES
-from syncline.core.excerpts import Excerpt, spelt
+from syncline.core.files.codes import CODES
+from syncline.core.files.excerpts import Excerpt, spelt
 
 KEY = "[key]"  # at the end of a path: the key itself, not its value; pydantic's own marker
 Paint = Callable[[str, str], str]  # style and text to what a terminal shows; styles: place, code, gutter, caret, hint

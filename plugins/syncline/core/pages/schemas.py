@@ -16,25 +16,31 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from copy import deepcopy
 from datetime import date
 from functools import cache
-from typing import Any, get_args, get_origin
+from typing import Any, get_origin
 
 import yaml
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from syncline.core import manifest, models
-from syncline.core.field_values import Branch, Condition, Lookup
-from syncline.core.manifest import Manifest, Tenancy
-from syncline.core.mapping import BEGINNINGS, FieldMap, Mapping
-from syncline.core.references import Calendar, CodeList, Day, Entries
-from syncline.core.transforms.base import Check, Scalar, Transform, Worded
-from syncline.core.types import CLOCKS, FAMILIES, MICROSECONDS, PRECISION_MAX, PgType, TypeName
+from syncline.core.manifest import Manifest
+from syncline.core.mapping import FieldMap, Mapping
+from syncline.core.pages.schema_rules import (
+    ONE_OF,
+    RULES,
+    SPELT,
+    Schema,
+    function_of,
+    one_of,
+)
+from syncline.core.pages.snippets import SNIPPETS
+from syncline.core.references import Calendar, CodeList, Entries
+from syncline.core.transforms.base import Check, Transform, Worded
+from syncline.core.types import PgType
 
-Schema = dict[str, Any]
 DRAFT = "http://json-schema.org/draft-07/schema#"
 # name of the schema -> the model that reads such files
 FILES: dict[str, type[BaseModel]] = {
@@ -43,9 +49,6 @@ FILES: dict[str, type[BaseModel]] = {
 # folder below include/ -> the schema of its files
 FOLDERS = {"manifests": "manifest", "mappings": "mapping", "code_lists": "code_list", "calendars": "calendar"}
 WORDS: dict[str, dict[str, Any]] = {"step": Transform.known, "check": Check.known}
-
-ANY_SCALAR: Schema = {"type": ["string", "number", "boolean"]}
-SCALAR_OR_NULL: Schema = {"type": ["string", "number", "boolean", "null"]}
 
 
 def schemas() -> dict[str, Schema]:
@@ -106,173 +109,6 @@ def _undated(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
-# --- what a validator of ours accepts, said as a schema -----------------------------------------------------------
-
-
-def _function_of(annotated: Any) -> Callable[..., Any]:
-    """The function that validates an annotated type."""
-    found: Callable[..., Any] = next(part.func for part in get_args(annotated)[1:] if hasattr(part, "func"))
-    return found
-
-
-def _text(pattern: str, wanted: str, **more: Any) -> Schema:
-    return {"type": "string", "pattern": f"^(?:{pattern})$", "patternErrorMessage": wanted, **more}
-
-
-def _types_pattern() -> str:
-    """The spellings of types. Which scale goes with which precision only `syncline check` knows."""
-    number, digit = "[0-9]{1,8}", f"0*[0-{MICROSECONDS}]"
-    sized = {"varchar": rf"(\({number}\))?", "char": rf"(\({number}\))?"}
-    sized |= dict.fromkeys(CLOCKS, rf"(\({digit}\))?")
-    sized["numeric"] = rf"(\(0*([1-9][0-9]{{0,2}}|{PRECISION_MAX})(, ?[0-9]{{1,4}})?\))?"
-    return f"({'|'.join(name + sized.get(name, '') for name in FAMILIES)})" + r"(\[\])?"
-
-
-NAME: Schema = _text(models.NAME.pattern, "a name: a-z, 0-9 and _, not beginning with a digit, at most 63 characters")
-TYPES_SHOWN = ("text", "integer", "numeric(12,2)", "date", "timestamptz", "boolean", "varchar(40)", "text[]")
-DAY: Schema = {
-    **_text("[0-9]{4}-[0-9]{2}-[0-9]{2}", "a day: 2026-01-31", format="date"),
-    "examples": ["2026-01-01", "2026-12-31"],
-}
-# function of a validator -> the schema of what it accepts
-SPELT: dict[Callable[..., Any], Schema] = {
-    _function_of(models.Name): NAME,
-    _function_of(models.Table): _text(
-        rf"{models.NAME.pattern}\.{models.NAME.pattern}", "a table with its schema: mdm.worker"
-    ),
-    _function_of(models.Version): _text(
-        models.VERSION.pattern.replace(r"\d", "[0-9]"), "three numbers: 1.2.0", examples=["1.0.0"]
-    ),
-    _function_of(TypeName): _text(
-        _types_pattern(), "a type: text, numeric(12,2), varchar(40), timestamptz, text[] ...",
-        examples=list(TYPES_SHOWN),
-        defaultSnippets=[{"label": name, "body": name} for name in FAMILIES if name not in TYPES_SHOWN],
-    ),
-    _function_of(Scalar): ANY_SCALAR,
-    _function_of(Day): DAY,
-    _function_of(Condition): {
-        "anyOf": [
-            {
-                "description": "Columns, each with the value or values that it may have; null is NULL",
-                "type": "object",
-                "propertyNames": NAME,
-                "additionalProperties": {
-                    "anyOf": [SCALAR_OR_NULL, {"type": "array", "items": SCALAR_OR_NULL, "minItems": 1}]
-                },
-            },
-            {"description": "A restricted expression (docs/expressions.md)", "type": "string"},
-        ]
-    },
-    _function_of(manifest.MappingName): _text(models.NAME.pattern, "the stem of a file in include/mappings"),
-    _function_of(manifest.Contact): _text(
-        manifest.MAIL.pattern, "an address, or the name of a team or role", maxLength=manifest.MAIL_MAX
-    ),
-    _function_of(manifest.Cron): _text(
-        r"\s*\S+(\s+\S+){4}\s*", "five fields: minute, hour, day of month, month, day of week"
-    ),
-    _function_of(manifest.Zone): _text("[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*", "a zone of the IANA database"),
-    _function_of(manifest.ClockRange): _text(manifest.CLOCK_RANGE.pattern, 'a range of the clock: "02:00-02:40"'),
-    _function_of(manifest.Contract): _text(manifest.CONTRACT.pattern, "https://... or a path below the project's root"),
-}  # fmt: skip
-
-
-# --- what concerns several keys of one file -----------------------------------------------------------------------
-
-
-def _one_of(names: tuple[str, ...], wanted: str) -> Schema:
-    """Exactly one of these keys; the message stands at the second one, or where all are missing."""
-    return {
-        "anyOf": [{"required": [name], "errorMessage": wanted} for name in names],
-        "allOf": [
-            {
-                "if": {"required": [name]},
-                "then": {"properties": {other: False for other in names if other != name}, "errorMessage": wanted},
-            }
-            for name in names
-        ],
-    }
-
-
-def _when(condition: Schema, wanted: str, needed: tuple[str, ...] = (), refused: tuple[str, ...] = ()) -> Schema:
-    """Under a condition some keys must be there (null is not there), and some must not."""
-    then: Schema = {"errorMessage": wanted}
-    if needed:
-        then |= {"required": list(needed)}
-    properties: Schema = {name: {"not": {"type": "null"}} for name in needed}
-    properties |= {name: {"type": "null", "errorMessage": wanted} for name in refused}
-    return {"if": condition, "then": then | {"properties": properties}}
-
-
-def _only_with(condition: Schema, name: str, value: str) -> Schema:
-    """Under a condition a key must have a value."""
-    wanted = f"this needs `{name}: {value}`"
-    there = {"const": value, "errorMessage": wanted}
-    return {"if": condition, "then": {"required": [name], "properties": {name: there}, "errorMessage": wanted}}
-
-
-def _says(**values: Any) -> Schema:
-    """A condition: these keys are there with these values."""
-    return {"required": list(values), "properties": {name: {"const": value} for name, value in values.items()}}
-
-
-def _has(*path: str) -> Schema:
-    """A condition: the key at the end of a path is there and not null."""
-    name, *rest = path
-    return {"required": [name], "properties": {name: _has(*rest) if rest else {"not": {"type": "null"}}}}
-
-
-def _within(name: str, rule: Schema) -> Schema:
-    return {"properties": {name: rule}}
-
-
-def _none(condition: Schema, path: tuple[str, str], wanted: str) -> Schema:
-    """Under a condition a nested key must not be there."""
-    outer, inner = path
-    return {"if": condition, "then": _within(outer, _within(inner, {"type": "null", "errorMessage": wanted}))}
-
-
-def _needed(condition: Schema, path: tuple[str, str], wanted: str) -> Schema:
-    """Under a condition a nested key must be there."""
-    outer, inner = path
-    there = {"required": [inner], "properties": {inner: {"not": {"type": "null"}}}, "errorMessage": wanted}
-    return {"if": condition, "then": _within(outer, there)}
-
-
-ONE_OF: dict[type[BaseModel], tuple[tuple[str, ...], str]] = {
-    FieldMap: (
-        tuple(word.rstrip("_") for word in BEGINNINGS),
-        f"a field begins with exactly one of {', '.join(word.rstrip('_') for word in BEGINNINGS)}",
-    ),
-    Tenancy: (("column", "none"), "tenancy is `column: <target column>` or `none: <the reason>`"),
-    Branch: (("from", "constant"), "a branch is `from: <column>` or `constant: <value>`"),
-}
-SOFT, HARD = ({"properties": {"target": _says(on_delete=how)}, "required": ["target"]} for how in ("soft", "hard"))
-RULES: dict[type[BaseModel], list[Schema]] = {
-    FieldMap: [_when({"required": ["otherwise"]}, "`otherwise` belongs to `when`", needed=("when",))],
-    Lookup: [
-        _when(_says(on_missing="default"), "`on_missing: default` needs `default: <value>`", needed=("default",)),
-        _only_with(_has("default"), "on_missing", "default"),
-        _when(_says(on_several="newest"), "`on_several: newest` needs `newest_by: <column>`", needed=("newest_by",)),
-        _only_with(_has("newest_by"), "on_several", "newest"),
-    ],
-    manifest.Target: [
-        _when(_says(on_delete="soft"), "on_delete: soft needs `deleted`, a boolean column", needed=("deleted",)),
-        _when({"not": _says(on_delete="soft")}, "`deleted` is set by on_delete: soft only", refused=("deleted",)),
-    ],
-    Manifest: [
-        _needed(_has("tenancy", "column"), ("source", "tenant"), "which column of the source names the tenant?"),
-        _none(_has("tenancy", "none"), ("source", "tenant"), "tenancy is none, but this names a tenant column"),
-        _needed(SOFT, ("source", "deleted"), "on_delete: soft needs the boolean column that flags deleted rows"),
-        _needed(HARD, ("source", "deleted"), "on_delete: hard needs the boolean column that flags deleted rows"),
-        _none(
-            {"properties": {"target": _says(write="append")}, "required": ["target"]},
-            ("source", "deleted"), "an append job cannot delete",
-        ),
-        _needed(_has("target", "version"), ("source", "cursor"), "target.version needs the cursor to order by"),
-    ],
-}  # fmt: skip
-
-
 class _Export(GenerateJsonSchema):
     """pydantic's exporter, taught our validators, our words and our rules."""
 
@@ -281,7 +117,7 @@ class _Export(GenerateJsonSchema):
 
     def _spelt(self, schema: Any) -> Schema | None:
         function = schema["function"]["function"]
-        if function is _function_of(Entries):
+        if function is function_of(Entries):
             entry = self.generate_inner(_first_model(schema["schema"]))
             return {
                 "anyOf": [
@@ -345,7 +181,7 @@ class _Export(GenerateJsonSchema):
             names, wanted = ONE_OF[kind]
             for name in names:  # null would be no beginning: it is not offered
                 made["properties"][name] = _without_null(made["properties"][name])
-            exactly = _one_of(names, wanted)
+            exactly = one_of(names, wanted)
             made["anyOf"] = exactly["anyOf"]
             rules += exactly["allOf"]
         if rules:
@@ -522,125 +358,3 @@ def _markdown(kind: type[Worded]) -> str:
     listed = "\n".join(f"- `{name}`: {schema.get('description', '')}" for name, schema in takes.items())
     examples = "\n".join(f"- {example}" for example in kind.examples)
     return "\n\n".join([*said, *([listed] if listed else []), *([f"```yaml\n{examples}\n```"] if examples else [])])
-
-
-# --- what an editor offers to begin with ---------------------------------------------------------------------------
-
-SNIPPETS: dict[type[BaseModel], list[Schema]] = {
-    Manifest: [
-        {
-            "label": "a manifest",
-            "description": "All that a job needs; the rest has defaults",
-            "body": {
-                "version": "1.0.0",
-                "description": "What is copied, and what for",
-                "domain": "workforce",
-                "criticality": "medium",
-                "owner": {"team": "team-name", "oncall": "oncall@example.org", "business": "owner@example.org"},
-                "tenancy": {"column": "tenant_id"},
-                "schedule": {"cron": "15 3 * * *", "timezone": "Europe/London"},
-                "sla": {"latency_p50_s_max": 7200, "latency_p99_s_max": 93600},
-                "source": {
-                    "connection": "mdm",
-                    "table": "mdm.worker",
-                    "key": ["tenant_id", "worker_id"],
-                    "cursor": "updated_at",
-                    "tenant": "tenant_id",
-                },
-                "target": {
-                    "connection": "payroll",
-                    "table": "hr.employee",
-                    "key": ["tenant_id", "employee_no"],
-                    "version": "source_event_at",
-                },
-                "mapping": "mdm__payroll__worker",
-            },
-        }
-    ],
-    Mapping: [
-        {
-            "label": "a mapping",
-            "description": "Source columns with their types, then one entry for each target column",
-            "body": {
-                "version": "1.0.0",
-                "description": "What becomes what",
-                "source": {"tenant_id": "text", "worker_id": "text", "updated_at": "timestamptz"},
-                "fields": {
-                    "tenant_id": {"from": "tenant_id", "type": "text", "checks": ["required"]},
-                    "employee_no": {"from": "worker_id", "type": "text", "checks": ["required"]},
-                    "source_event_at": {"from": "updated_at", "type": "timestamptz", "checks": ["required"]},
-                },
-            },
-        }
-    ],
-    FieldMap: [
-        {"label": "a column as it is", "body": {"from": "tenant_id", "type": "text", "checks": ["required"]}},
-        {
-            "label": "a text, tidied up",
-            "body": {"from": "status_code", "type": "text", "steps": ["trim", "upper"], "checks": ["required"]},
-        },
-        {
-            "label": "two columns joined",
-            "body": {
-                "concat": {"columns": ["given_name", "family_name"]},
-                "type": "text", "steps": ["trim"], "checks": ["required"], "pii": "name",
-            },
-        },
-        {"label": "the same value in every row", "body": {"constant": "mdm", "type": "text"}},
-        {"label": "the first column with a value", "body": {"coalesce": ["nick", "code"], "type": "text"}},
-        {
-            "label": "a value of another table",
-            "body": {
-                "lookup": {
-                    "table": "mdm.organisation",
-                    "match": {"tenant_id": "tenant_id", "organisation_id": "organisation_id"},
-                    "take": "legal_name",
-                },
-                "type": "text",
-            },
-        },
-        {
-            "label": "one value or another",
-            "body": {
-                "when": [{"if": {"status_code": ["ACT", "LOA"]}, "then": {"constant": "employed"}}],
-                "otherwise": {"constant": "left"},
-                "type": "text",
-            },
-        },
-        {
-            "label": "a date in a text",
-            "body": {"from": "hired_on", "type": "date", "steps": [{"parse_date": "iso"}], "checks": ["required"]},
-        },
-        {
-            "label": "an amount, rounded",
-            "body": {
-                "from": "amount", "type": "numeric(12,2)", "steps": [{"round": {"scale": 2, "mode": "half_even"}}],
-            },
-        },
-    ],
-    CodeList: [
-        {
-            "label": "a code list",
-            "body": {
-                "version": "1.0.0",
-                "description": "What each code stands for",
-                "source": "who publishes the list, and where",
-                "entries": {"A": "active", "C": "closed"},
-            },
-        }
-    ],
-    Calendar: [
-        {
-            "label": "a calendar",
-            "body": {
-                "version": "1.0.0",
-                "description": "Days on which nobody works",
-                "source": "who publishes the days, and where",
-                "weekend": ["saturday", "sunday"],
-                "first_day": "2026-01-01",
-                "last_day": "2026-12-31",
-                "holidays": {"2026-12-25": "Christmas Day"},
-            },
-        }
-    ],
-}  # fmt: skip

@@ -278,7 +278,7 @@ CODES: dict[str, Code] = {
 HEAD = """\
 # Mistakes in manifests and mappings
 
-<!-- Made by `syncline generate` from plugins/syncline/core/codes.py; change that, not this page. -->
+<!-- Made by `syncline generate` from plugins/syncline/core/files/codes.py; change that, not this page. -->
 
 `syncline check` reads all files of a project and tells every mistake at once: its place, the line, what is allowed and
 the nearest right name. `syncline check --json` tells the same to programs. The exit code is 0 without mistakes, 1 with

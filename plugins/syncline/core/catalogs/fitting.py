@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from syncline.core.documents import Where
-from syncline.core.findings import nearest
-from syncline.core.tables import Catalog, Column, Table
+from syncline.core.catalogs.tables import Catalog, Column, Table
+from syncline.core.files.documents import Where
+from syncline.core.files.findings import nearest
 from syncline.core.types import PgType
 
 Weight = Literal["certain", "likely", "noted"]

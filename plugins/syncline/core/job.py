@@ -1,0 +1,136 @@
+"""A sync job: a valid manifest with its mapping, and the mistakes that only both together can have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from syncline.core.files.findings import nearest
+from syncline.core.manifest import Manifest, Source, Target
+from syncline.core.mapping import Fault, Mapping
+from syncline.core.transforms import NotApplicable
+from syncline.core.transforms.literals import check_literal
+from syncline.core.values import Mode
+
+
+@dataclass(frozen=True)
+class SyncJob:
+    """A valid manifest with its mapping, under the name that stands at every stop of the line."""
+
+    id: str
+    manifest: Manifest
+    mapping: Mapping
+    manifest_hash: str
+
+    @property
+    def source(self) -> Source:
+        return self.manifest.source
+
+    @property
+    def target(self) -> Target:
+        return self.manifest.target
+
+    @property
+    def tenant_column(self) -> str | None:
+        return self.manifest.tenancy.column
+
+    @cached_property
+    def default_mode(self) -> Mode:
+        """Incremental where the source says what changed; a replacing job must read everything."""
+        if self.source.cursor is None or self.target.write == "replace":
+            return Mode.FULL
+        return Mode.INCREMENTAL
+
+    @property
+    def on_delete(self) -> str:
+        """What a source row flagged deleted does; `ignore` where the source has no flag."""
+        return self.target.on_delete if self.source.deleted is not None else "ignore"
+
+    def faults(self) -> list[Fault]:
+        """Mistakes between manifest and mapping, placed in the manifest."""
+        found: list[Fault] = []
+        fields, columns, target = self.mapping.fields, self.mapping.source, self.target
+        wanted: dict[tuple[str | int, ...], str] = {("target", "key", n): name for n, name in enumerate(target.key)}
+        if target.version:
+            wanted[("target", "version")] = target.version
+        if self.tenant_column:
+            wanted[("tenancy", "column")] = self.tenant_column
+        for place, name in wanted.items():
+            if name not in fields:
+                found.append((place, "M20", f"target column '{name}' is mapped by no field", nearest(name, fields)))
+        for place, name in self._source_columns().items():
+            if name not in columns:
+                said = f"source column '{name}' is not declared in the mapping"
+                found.append((place, "M20", said, nearest(name, columns)))
+        filled = {
+            ("target", "stamps", "batch"): target.stamps.batch,
+            ("target", "stamps", "loaded_at"): target.stamps.loaded_at,
+            ("target", "deleted"): target.deleted,
+        }
+        for place, filled_by_us in filled.items():
+            if filled_by_us is not None and filled_by_us in fields:
+                said = f"'{filled_by_us}' is filled by the loader and cannot be mapped too"
+                found.append((place, "M20", said, ""))
+        return [*found, *self._key_faults(), *self._key_field_faults(), *self._source_faults()]
+
+    def _source_columns(self) -> dict[tuple[str | int, ...], str]:
+        source = self.source
+        named: dict[tuple[str | int, ...], str] = {("source", "key", n): name for n, name in enumerate(source.key)}
+        if source.tenant:
+            named[("source", "tenant")] = source.tenant
+        return named
+
+    def _key_faults(self) -> list[Fault]:
+        """The target key must carry the whole source key and nothing else: otherwise two rows could meet in one."""
+        found: list[Fault] = []
+        carried: set[str | None] = set()
+        for n, name in enumerate(self.target.key):
+            field = self.mapping.fields.get(name)
+            if field is None:
+                continue
+            carried.add(field.from_)
+            if field.from_ not in self.source.key:
+                said = f"key column '{name}' must come `from` a column of source.key"
+                found.append((("target", "key", n), "M19", said, ""))
+        for n, column in enumerate(self.source.key):
+            if column not in carried:
+                said = f"source key column '{column}' reaches no column of target.key: two rows could meet in one"
+                found.append((("source", "key", n), "M19", said, ""))
+        return found
+
+    def _key_field_faults(self) -> Iterator[Fault]:
+        """A key's value must arrive as it is: a step could make two keys one, and NULL is no key."""
+        for n, name in enumerate(self.target.key):
+            field = self.mapping.fields.get(name)
+            if field is None:
+                continue
+            code = "M18" if name == self.tenant_column else "M19"
+            if not any(check.word == "required" for check in field.checks):
+                yield ("target", "key", n), code, f"key column '{name}' may be NULL", "say checks: [required]"
+            for step in field.steps:
+                if step.word != "to_text":
+                    said = f"`{step.word}` on key column '{name}': two keys could become one"
+                    yield ("target", "key", n), code, said, "map a key as it is; put the changed value beside it"
+            if name == self.tenant_column and field.from_ != self.source.tenant:
+                said = f"tenant column '{name}' does not come `from` source.tenant '{self.source.tenant}'"
+                yield ("target", "key", n), "M18", said, ""
+
+    def _source_faults(self) -> Iterator[Fault]:
+        """Columns with a duty in the source, as far as the mapping declares their types."""
+        declared, source = self.mapping.source, self.source
+        if (cursor := source.cursor) in declared and declared[cursor].name != "timestamptz":
+            mend = (
+                f"alter table {source.table} alter column {cursor} type timestamptz using {cursor} at time zone 'UTC'"
+            )
+            said = f"cursor '{cursor}' is {declared[cursor]}, not timestamptz: it names no instant"
+            yield ("source", "cursor"), "M19", said, mend
+        if (deleted := source.deleted) in declared and declared[deleted].name != "boolean":
+            said = f"`source.deleted` '{deleted}' is {declared[deleted]}, not boolean"
+            yield ("source", "deleted"), "M19", said, ""
+        for column, allowed in source.filter.items():
+            for value in allowed if column in declared else ():
+                try:
+                    check_literal(value, declared[column])
+                except NotApplicable as error:
+                    yield ("source", "filter", column), "M20", f"filter of '{column}': {error}", ""

@@ -1,0 +1,1 @@
+"""What is made from the models and classes: JSON Schemas and reference pages. `syncline generate` writes them."""
