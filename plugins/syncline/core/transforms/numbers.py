@@ -1,4 +1,4 @@
-"""Steps that read, write and round numbers, and what all steps on numbers share.
+"""Steps that read, write and round numbers; and what all steps on numbers share.
 
 Nothing is rounded without a word: where a result has more decimals than it may, its row is rejected.
 """
