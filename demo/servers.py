@@ -81,6 +81,7 @@ class EmbeddedServer:
         data_dir: The cluster's folder, made on the first start. Beside it stand its log and password file.
         port: The loopback port; by default the one of the last start if it is still free, else any free one.
         password: The superuser's. By default one is generated and kept in `<data_dir>.password` (0600).
+        programs: The folder of another PostgreSQL's programs, for tests; by default the wheel's.
         say: Receives a sentence when something outside the folder had to be changed.
     """
 
@@ -90,11 +91,13 @@ class EmbeddedServer:
         port: int | None = None,
         *,
         password: str | None = None,
+        programs: Path | None = None,
         say: Callable[[str], None] = lambda _sentence: None,
     ) -> None:
         self.data_dir = Path(data_dir).resolve()
         self.log = self.data_dir.with_name(f"{self.data_dir.name}.log")
-        self.bin_path = Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION])
+        self.bin_path = programs or Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION])
+        self._locale = LOCALE if programs is None else ("--locale=C.UTF-8",)
         self.port = port or 0
         self._wanted_port = port
         self._password = password
@@ -210,7 +213,7 @@ class EmbeddedServer:
                 [
                     self.bin_path / "initdb",
                     *("--pgdata", unfinished, "--username", SUPERUSER, "--pwfile", password_file.name),
-                    *("--auth=scram-sha-256", "--encoding=UTF8", *LOCALE, "--no-instructions"),
+                    *("--auth=scram-sha-256", "--encoding=UTF8", *self._locale, "--no-instructions"),
                 ],
                 account,
             )

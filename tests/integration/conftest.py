@@ -30,7 +30,7 @@ from syncline.core.job import SyncJob
 from syncline.core.job_files import load_job
 from syncline.core.values import BatchSummary, RunRequest
 from tests.conftest import ROOT, Postgres
-from tests.integration.mapping_engine import SERVERS, Engine
+from tests.integration.mapping_engine import Engine
 
 JOB = "mdm__payroll__person"
 MANIFEST: dict[str, Any] = {
@@ -119,20 +119,15 @@ def world_uris(pg: Postgres) -> dict[str, str]:
     return provision(pg.admin_conninfo, {role: uuid.uuid4().hex for role in LOGIN_ROLES})
 
 
-@pytest.fixture(scope="module", params=SERVERS)
-def engine(request: pytest.FixtureRequest, pg: Postgres) -> Iterator[Engine]:
+@pytest.fixture(scope="module")
+def engine(request: pytest.FixtureRequest, server: Postgres) -> Iterator[Engine]:
     """One database per test module and server."""
     database = f"syncline_{request.module.__name__.rpartition('.')[2]}"
-    is_embedded = request.param == "embedded"
-    admin_conninfo = pg.admin_conninfo if is_embedded else os.environ["SYNCLINE_TEST_PG15"]
-    # A locale that knows Unicode's letters, as a database of names should have.
-    locale = "locale_provider builtin builtin_locale 'C.UTF-8'" if is_embedded else ""
-    with psycopg.connect(admin_conninfo, autocommit=True) as admin:
+    with psycopg.connect(server.admin_conninfo, autocommit=True) as admin:
         drop = sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(database))
         admin.execute(drop)
-        admin.execute(sql.SQL("create database {} template template0 {}").format(
-            sql.Identifier(database), sql.SQL(locale)))  # fmt: skip
-        with psycopg.connect(make_conninfo(admin_conninfo, dbname=database), autocommit=True) as session:
+        admin.execute(sql.SQL("create database {} template template0").format(sql.Identifier(database)))
+        with psycopg.connect(make_conninfo(server.admin_conninfo, dbname=database), autocommit=True) as session:
             yield Engine(session)
         admin.execute(drop)
 

@@ -1,17 +1,12 @@
-"""Run mappings over sample rows on a real server: the embedded one, and a PostgreSQL 15 where one is named.
-
-SYNCLINE_TEST_PG15 holds a superuser's URI of a PostgreSQL 15; without it those doubles are skipped.
-"""
+"""Run mappings over sample rows on a real server."""
 
 from __future__ import annotations
 
 import json
-import os
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 import psycopg
-import pytest
 from psycopg import sql
 
 from syncline.adapters import connections
@@ -19,9 +14,6 @@ from syncline.core.compile import DELETED, REJECT, compile_mapping, sample_relat
 from syncline.core.mapping import Mapping
 from syncline.core.reference_files import ProjectReferences
 from tests.conftest import ROOT
-
-SERVERS = ["embedded", pytest.param("pg15", marks=pytest.mark.skipif(
-    not os.environ.get("SYNCLINE_TEST_PG15"), reason="SYNCLINE_TEST_PG15 holds no URI of a PostgreSQL 15"))]  # fmt: skip
 
 
 class Row(NamedTuple):

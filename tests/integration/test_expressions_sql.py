@@ -1,13 +1,11 @@
 """Restricted expressions on real servers: the SQL never fails, and means what it says.
 
 Three second opinions: the rows that break statements (NaN, infinity, ends of calendars, megabytes), PostgreSQL's own
-reading of the author's text, and the meaning said again in Python. Where SYNCLINE_TEST_PG15 holds a superuser's URI
-of a PostgreSQL 15, on that one too.
+reading of the author's text, and the meaning said again in Python.
 """
 
 from __future__ import annotations
 
-import os
 import random
 import re
 from collections.abc import Callable, Iterator
@@ -30,8 +28,6 @@ from syncline.core.types import PgType
 from tests.conftest import Postgres
 
 DATABASE = "syncline_test_expressions"
-SERVERS = ["embedded", pytest.param("pg15", marks=pytest.mark.skipif(
-    not os.environ.get("SYNCLINE_TEST_PG15"), reason="SYNCLINE_TEST_PG15 holds no URI of a PostgreSQL 15"))]  # fmt: skip
 MANY = settings(
     max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
 )
@@ -110,9 +106,9 @@ class Engine:
         return (row[0] if row else None), ""
 
 
-@pytest.fixture(scope="module", params=SERVERS)
-def engine(request: pytest.FixtureRequest, pg: Postgres) -> Iterator[Engine]:
-    admin_conninfo = pg.admin_conninfo if request.param == "embedded" else os.environ["SYNCLINE_TEST_PG15"]
+@pytest.fixture(scope="module")
+def engine(server: Postgres) -> Iterator[Engine]:
+    admin_conninfo = server.admin_conninfo
     drop = sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(DATABASE))
     with psycopg.connect(admin_conninfo, autocommit=True) as admin:
         admin.execute(drop)

@@ -1,7 +1,6 @@
 """Every word of the mapping language on a real PostgreSQL, against the rule said again in Python.
 
-Python's own `decimal`, `datetime`, `unicodedata`, `re` and `pycountry` are the second opinion. The statements run on
-the embedded server; where SYNCLINE_TEST_PG15 holds a superuser's URI of a PostgreSQL 15, on that one too.
+Python's own `decimal`, `datetime`, `unicodedata`, `re` and `pycountry` are the second opinion.
 """
 
 from __future__ import annotations
