@@ -213,10 +213,11 @@ class SurrogateKey(NeverFaulty, Frozen):
         parts = [template("({c})::text", c=row.values[name]) for name in self.columns]
         missing = sql.SQL(" or ").join(template("{c} is null", c=row.values[name]) for name in self.columns)
         return template(
-            "case when {missing} then null else (select (substr(h, 1, 12) || '8' || substr(h, 14, 3)"
-            " || translate(substr(h, 17, 1), '0123456789abcdef', '89ab89ab89ab89ab') || substr(h, 18, 15))::uuid"
-            " from (select encode(sha256(decode({namespace}, 'hex')"
-            " || convert_to(jsonb_build_array({parts})::text, 'UTF8')), 'hex')) as x (h)) end",
+            # The bits of version 8 and of the variant are set one by one: a third of the price of a subquery.
+            "case when {missing} then null else encode("
+            "set_bit(set_bit(set_bit(set_bit(set_bit(set_bit(substr(sha256(decode({namespace}, 'hex')"
+            " || convert_to(jsonb_build_array({parts})::text, 'UTF8')), 1, 16)"
+            ", 55, 1), 54, 0), 53, 0), 52, 0), 71, 1), 70, 0), 'hex')::uuid end",
             missing=missing,
             namespace=lit(uuid.uuid5(NAMESPACE, self.namespace).hex),
             parts=sql.SQL(", ").join(parts),

@@ -79,7 +79,6 @@ class DivideBy(Transform):
     shorthand: ClassVar[str | None] = "divisor"
     takes: ClassVar[tuple[str, ...]] = ("number",)
     may_reject: ClassVar[bool] = True
-    cost: ClassVar[Cost] = "heavy"
     examples: ClassVar[tuple[str, ...]] = ("{divide_by: 100}", "{divide_by: {divisor: 12, scale: 2, mode: half_even}}")
     divisor: Scalar = Field(description="What it is divided by; not zero", examples=[100, 12])
     scale: StrictInt | None = Field(None, ge=0, le=12, description="Decimals that stay", examples=[2])

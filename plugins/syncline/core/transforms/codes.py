@@ -18,7 +18,7 @@ from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
 from syncline.core.models import Frozen, Name
 from syncline.core.references import CodeList, Entry, references_of
-from syncline.core.transforms.base import Check, NotApplicable, Row, Transform, lit, template
+from syncline.core.transforms.base import Check, Cost, NotApplicable, Row, Transform, lit, template
 from syncline.core.types import LENGTH_MAX, PgType
 
 CASE_MAX = 4  # codes; more are an object
@@ -87,6 +87,7 @@ class MapCodes(Transform):
     word: Literal["map"] = "map"
     shorthand: ClassVar[str | None] = "values"
     may_reject: ClassVar[bool] = True
+    cost: ClassVar[Cost] = "free"
     examples: ClassVar[tuple[str, ...]] = (
         "{map: {ACT: active, TRM: left}}",
         "{map: {values: {A: active}, otherwise: unknown}}",
@@ -186,6 +187,7 @@ class InCodeList(OnList, Check):
     word: Literal["in_code_list"] = "in_code_list"
     shorthand: ClassVar[str | None] = "list"
     takes: ClassVar[tuple[str, ...]] = ("text",)
+    cost: ClassVar[Cost] = "free"
     examples: ClassVar[tuple[str, ...]] = (
         "{in_code_list: iso_3166_alpha_3}",
         "{in_code_list: {list: iso_3166_alpha_3, of: values}}",

@@ -280,7 +280,6 @@ class FormatDate(Transform):
     shorthand: ClassVar[str | None] = "format"
     takes: ClassVar[tuple[str, ...]] = ("date",)
     may_reject: ClassVar[bool] = True
-    cost: ClassVar[Cost] = "heavy"
     examples: ClassVar[tuple[str, ...]] = (
         "{format_date: yyyymmdd}",
         "{format_date: {format: dd month yyyy, language: french}}",
@@ -360,7 +359,6 @@ class DateOf(Transform):
     shorthand: ClassVar[str | None] = "zone"
     takes: ClassVar[tuple[str, ...]] = ("timestamptz",)
     may_reject: ClassVar[bool] = True
-    cost: ClassVar[Cost] = "heavy"
     examples: ClassVar[tuple[str, ...]] = ("{date_in: Europe/London}",)
     zone: str = Field(description="Time zone of the IANA database", examples=["Europe/London", "UTC"])
 
@@ -389,6 +387,7 @@ class ToDate(Transform):
     word: Literal["to_date"] = "to_date"
     takes: ClassVar[tuple[str, ...]] = ("timestamp",)
     may_reject: ClassVar[bool] = True
+    cost: ClassVar[Cost] = "free"
     examples: ClassVar[tuple[str, ...]] = ("to_date",)
 
     def gives(self, given: PgType) -> PgType:
@@ -427,7 +426,6 @@ class EndOfMonth(Transform):
     word: Literal["end_of_month"] = "end_of_month"
     takes: ClassVar[tuple[str, ...]] = ("date",)
     may_reject: ClassVar[bool] = True
-    cost: ClassVar[Cost] = "heavy"
     examples: ClassVar[tuple[str, ...]] = ("end_of_month",)
 
     def sql(self, value: Composable, given: PgType) -> Composable:
@@ -476,6 +474,7 @@ class AddDays(Transform):
     shorthand: ClassVar[str | None] = "days"
     takes: ClassVar[tuple[str, ...]] = ("date",)
     may_reject: ClassVar[bool] = True
+    cost: ClassVar[Cost] = "free"
     examples: ClassVar[tuple[str, ...]] = ("{add_days: 30}", "{add_days: {days_from: payment_terms_days}}")
     days: StrictInt | None = Field(None, ge=-DAYS_MAX, le=DAYS_MAX, description="How many days", examples=[30, -1])
     days_from: Name | None = Field(
@@ -516,7 +515,6 @@ class AddMonths(Transform):
     word: Literal["add_months"] = "add_months"
     takes: ClassVar[tuple[str, ...]] = ("date",)
     may_reject: ClassVar[bool] = True
-    cost: ClassVar[Cost] = "heavy"
     examples: ClassVar[tuple[str, ...]] = (
         "{add_months: {months: 1, end: clamp}}",
         "{add_months: {months: -3, end: last_day}}",
@@ -575,6 +573,7 @@ class StartOfDay(Transform):
     word: Literal["start_of_day"] = "start_of_day"
     takes: ClassVar[tuple[str, ...]] = ("date",)
     may_reject: ClassVar[bool] = True
+    cost: ClassVar[Cost] = "free"
     examples: ClassVar[tuple[str, ...]] = ("start_of_day",)
 
     def gives(self, given: PgType) -> PgType:

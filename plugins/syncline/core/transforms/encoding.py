@@ -36,6 +36,7 @@ class Normalise(Transform):
 
     word: Literal["normalise"] = "normalise"
     shorthand: ClassVar[str | None] = "form"
+    cost: ClassVar[Cost] = "heavy"
     examples: ClassVar[tuple[str, ...]] = ("{normalise: NFC}",)
     form: Literal["NFC", "NFD", "NFKC", "NFKD"] = Field(description="Unicode's name of the form")
 
@@ -58,6 +59,7 @@ class Encode(Transform):
     word: Literal["encode"] = "encode"
     shorthand: ClassVar[str | None] = "charset"
     may_reject: ClassVar[bool] = True
+    cost: ClassVar[Cost] = "heavy"
     examples: ClassVar[tuple[str, ...]] = ("{encode: sepa}", "{encode: uk_bacs}", "{encode: latin1}")
     charset: Literal["sepa", "swift_x", "uk_bacs", "irs_name", "ascii", "latin1", "latin9"] = Field(
         description="The set of the reader; docs/transforms.md names the source of each"

@@ -121,7 +121,6 @@ class FromMinorUnits(InCurrency, Transform):
     word: Literal["from_minor_units"] = "from_minor_units"
     takes: ClassVar[tuple[str, ...]] = ("number",)
     may_reject: ClassVar[bool] = True
-    cost: ClassVar[Cost] = "heavy"
     examples: ClassVar[tuple[str, ...]] = (
         "{from_minor_units: {currency: GBP}}",
         "{from_minor_units: {currency_from: currency_code}}",

@@ -105,7 +105,6 @@ class Round(Transform):
     word: Literal["round"] = "round"
     takes: ClassVar[tuple[str, ...]] = ("number",)
     may_reject: ClassVar[bool] = True  # NaN and infinity have no rounded value
-    cost: ClassVar[Cost] = "heavy"
     examples: ClassVar[tuple[str, ...]] = (
         "{round: {scale: 2, mode: half_even}}",
         "{round: {scale: 0, mode: floor}}",
@@ -156,7 +155,6 @@ class FormatNumber(Transform):
     word: Literal["format_number"] = "format_number"
     takes: ClassVar[tuple[str, ...]] = ("number",)
     may_reject: ClassVar[bool] = True
-    cost: ClassVar[Cost] = "heavy"
     examples: ClassVar[tuple[str, ...]] = (
         "{format_number: {decimals: 2}}",
         "{format_number: {decimals: 2, decimal: ',', thousands: .}}",

@@ -92,7 +92,7 @@ class JsonPath(Transform):
     may_reject: ClassVar[bool] = True
     shorthand: ClassVar[str | None] = "path"
     takes: ClassVar[tuple[str, ...]] = ("jsonb",)
-    cost: ClassVar[Cost] = "heavy"
+    cost: ClassVar[Cost] = "free"
     examples: ClassVar[tuple[str, ...]] = (
         '{json_path: "$.a.b[0]"}',
         '{json_path: {path: "$.a[-1]", as: text, on_missing: null}}',
@@ -191,7 +191,6 @@ class SplitToArray(Transform):
 
     word: Literal["split_to_array"] = "split_to_array"
     shorthand: ClassVar[str | None] = "separator"
-    cost: ClassVar[Cost] = "heavy"
     examples: ClassVar[tuple[str, ...]] = ('{split_to_array: ","}', '{split_to_array: {separator: ";", empty: null}}')
     separator: str = Field(min_length=1, max_length=20, description="What stands between pieces", examples=[","])
     empty: Annotated[Literal["keep", "null"], BeforeValidator(null_word)] = Field(
@@ -219,7 +218,7 @@ class Join(Transform):
     word: Literal["join"] = "join"
     takes: ClassVar[tuple[str, ...]] = ("array",)
     may_reject: ClassVar[bool] = True
-    cost: ClassVar[Cost] = "heavy"
+    cost: ClassVar[Cost] = "free"
     examples: ClassVar[tuple[str, ...]] = (
         '{join: {separator: ", ", nulls: skip}}',
         '{join: {separator: ";", nulls: reject}}',
@@ -262,6 +261,7 @@ class Element(Transform):
 
     word: Literal["element"] = "element"
     may_reject: ClassVar[bool] = True
+    cost: ClassVar[Cost] = "free"
     shorthand: ClassVar[str | None] = "number"
     takes: ClassVar[tuple[str, ...]] = ("array",)
     examples: ClassVar[tuple[str, ...]] = ("{element: 1}", "{element: {number: -1, on_missing: null}}")

@@ -162,6 +162,7 @@ class Replace(Transform):
     """
 
     word: Literal["replace"] = "replace"
+    cost: ClassVar[Cost] = "free"
     examples: ClassVar[tuple[str, ...]] = ('{replace: {text: " & ", with: " and "}}', '{replace: {text: "Ltd."}}')
     text: str = Field(min_length=1, max_length=200, description="What is looked for", examples=[" & "])
     with_: str = Field("", alias="with", max_length=200, description="What stands in its place", examples=[" and "])
@@ -293,6 +294,7 @@ class TruncateBytes(Transform):
 
     word: Literal["truncate_bytes"] = "truncate_bytes"
     shorthand: ClassVar[str | None] = "length"
+    cost: ClassVar[Cost] = "free"
     examples: ClassVar[tuple[str, ...]] = ("{truncate_bytes: 70}",)
     length: StrictInt = Field(ge=1, le=CUT_MAX, description="Bytes that are kept", examples=[70])
 
@@ -326,6 +328,7 @@ class Substring(Transform):
     """
 
     word: Literal["substring"] = "substring"
+    cost: ClassVar[Cost] = "free"
     examples: ClassVar[tuple[str, ...]] = ("{substring: {start: 1, length: 4}}", "{substring: {start: -4}}")
     start: StrictInt = Field(
         ge=-CUT_MAX, le=CUT_MAX, description="Place of its first character; negative counts from the end", examples=[1]
@@ -363,6 +366,7 @@ class Split(Transform):
 
     word: Literal["split"] = "split"
     may_reject: ClassVar[bool] = True
+    cost: ClassVar[Cost] = "free"
     examples: ClassVar[tuple[str, ...]] = (
         '{split: {separator: ",", take: 1}}',
         '{split: {separator: " ", take: -1, on_missing: null}}',
@@ -411,7 +415,6 @@ class Extract(Transform):
     word: Literal["extract"] = "extract"
     may_reject: ClassVar[bool] = True
     shorthand: ClassVar[str | None] = "pattern"
-    cost: ClassVar[Cost] = "heavy"
     examples: ClassVar[tuple[str, ...]] = (
         '{extract: "[0-9]+"}',
         '{extract: {pattern: "^([A-Z]{2})-([0-9]+)$", group: 2, on_missing: null}}',

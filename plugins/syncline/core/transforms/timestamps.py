@@ -198,7 +198,6 @@ class LocalTime(Transform):
     shorthand: ClassVar[str | None] = "zone"
     takes: ClassVar[tuple[str, ...]] = ("timestamptz",)
     may_reject: ClassVar[bool] = True
-    cost: ClassVar[Cost] = "heavy"
     examples: ClassVar[tuple[str, ...]] = ("{local_time: Europe/London}",)
     zone: str = Field(description="Time zone of the IANA database", examples=["Europe/London", "UTC"])
 
