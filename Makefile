@@ -39,8 +39,10 @@ check: bootstrap ## Lint, format, types, manifests and mappings
 	@.venv/bin/syncline generate --check
 	@.venv/bin/pre-commit validate-config
 
-bench: bootstrap ## Time the line against plain COPY and other tools
+bench: bootstrap ## Time the line, the words of mappings, the check and the parsing of manifests
 	@.venv/bin/python benchmarks/batch.py
+	@.venv/bin/python benchmarks/transforms.py
+	@.venv/bin/python benchmarks/check.py
 	@.venv/bin/python benchmarks/parse.py
 
 lock: bootstrap ## Write requirements.txt and the image's anew from their .in files
