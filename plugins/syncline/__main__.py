@@ -235,8 +235,7 @@ def generate(
         print(f"not as generated: {', '.join(stale)}; run `syncline generate`", file=sys.stderr)
         raise typer.Exit(1)
     for path, text in stale.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(text, encoding="utf-8")
+        project.write(root / path, text)
         print(path)
 
 

@@ -1,8 +1,9 @@
-"""Where the project's data lies: the folder that holds include/ and var/."""
+"""Where the project's data lies, the folder that holds include/ and var/, and how a file of it is written."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -16,3 +17,24 @@ def root() -> Path:
 def var() -> Path:
     """Where Syncline writes: nothing outside of it."""
     return Path(os.environ.get("SYNCLINE_VAR") or root() / "var")
+
+
+def write(path: Path, text: str) -> None:
+    """Write a whole file or nothing: who is interrupted leaves no half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=".", delete=False) as out:
+        try:
+            out.write(text)
+            out.close()
+            Path(out.name).chmod(0o666 & ~_umask())
+            Path(out.name).replace(path)
+        except BaseException:
+            Path(out.name).unlink(missing_ok=True)
+            raise
+
+
+def _umask() -> int:
+    """What new files may not be; the system tells it only to who sets it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

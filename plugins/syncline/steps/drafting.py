@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from syncline.adapters import connections
+from syncline.adapters import connections, project
 from syncline.adapters.catalog import read_catalog, tables_called
 from syncline.adapters.failures import telling
 from syncline.core.catalogs.drafting import Draft, Side, draft
@@ -73,8 +73,7 @@ def write(made: Draft, root: Path) -> list[str]:
             f"draft with --dry-run, or name another entity: --entity."
         )
     for path, text in made.files.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(text, encoding="utf-8")
+        project.write(root / path, text)
     return list(made.files)
 
 

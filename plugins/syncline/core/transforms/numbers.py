@@ -5,6 +5,7 @@ Nothing is rounded without a word: where a result has more decimals than it may,
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal, InvalidOperation
 from typing import ClassVar, Literal, Self
 
@@ -17,6 +18,7 @@ from syncline.core.transforms.base import Cost, NotApplicable, Transform, lit, t
 from syncline.core.types import INTEGER_DIGITS, NUMERIC, PRECISION_MAX, PgType
 
 DIGITS_MAX = 30  # a longer run of digits in a business field is dirt, not a number
+PLAIN = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")  # Decimal() reads 1_000 and ٣ too
 LARGEST = "1e900"  # far above any business number, far below where PostgreSQL's numeric ends
 SCALE_MAX = 16_000  # decimals; PostgreSQL rounds a product that has more than 16,383
 
@@ -50,10 +52,10 @@ def numeric_of(whole: int, scale: int) -> PgType:
 def exact_number(word: str, value: object) -> Decimal:
     """A number of a mapping file, as it is written there; raises M02."""
     try:
-        if isinstance(value, bool):
+        if isinstance(value, bool) or not PLAIN.fullmatch(str(value)):
             raise InvalidOperation
         number = Decimal(str(value))
-        if not number.is_finite() or len(number.as_tuple().digits) > DIGITS_MAX or abs(number.adjusted()) > DIGITS_MAX:
+        if len(number.as_tuple().digits) > DIGITS_MAX or abs(number.adjusted()) > DIGITS_MAX:
             raise InvalidOperation
     except InvalidOperation:
         said = "`{word}` takes a plain number of at most {digits} digits, not '{value}'"
