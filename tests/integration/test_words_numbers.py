@@ -26,7 +26,7 @@ from syncline.core.types import PgType
 from tests.conftest import ROOT
 from tests.integration.mapping_engine import Engine
 
-MANY = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+MANY = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 EXACT = Context(prec=40_000, Emax=10**6, Emin=-(10**6))  # every number of these tests, without a loss
 TEXT = st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
 NUMBERS = st.one_of(

@@ -27,7 +27,7 @@ from syncline.adapters.failpoints import failpoint
 from syncline.adapters.failures import telling
 from syncline.adapters.source import tenant_name
 from syncline.core.catalogs.fitting_target import fit_target
-from syncline.core.compile import DELETED, REJECT, TRAILER, CompiledMapping
+from syncline.core.compile import DELETED, REJECT, CompiledMapping, payload
 from syncline.core.errors import EnvironmentFailure, Fenced, SchemaDrift, TenantRefused, TransientError
 from syncline.core.job import SyncJob
 from syncline.core.models import table_identifier
@@ -458,13 +458,13 @@ class Target:
         self._session.execute(
             sql.SQL(
                 "update {staged} as s set {rejects} = jsonb_build_object('errors', jsonb_build_array({code}),"
-                " 'payload', (to_jsonb(s) - {trailer}::text[]) || jsonb_build_object({source_key}))"
+                " 'payload', {payload} || jsonb_build_object({source_key}))"
                 " where {reject} is null and coalesce({tenant}::text, '') = any({refused}::text[])"
             ).format(
                 staged=self._staged,
                 rejects=sql.Identifier(REJECT),
                 code=sql.SQL("{}::text").format(sql.Literal(f"{tenant_column}:not_granted")),
-                trailer=sql.Literal(list(TRAILER)),
+                payload=payload("s", {name: spec.type for name, spec in fields.items()}),
                 reject=_s(REJECT),
                 source_key=source_key,
                 refused=sql.Literal(refused),

@@ -22,7 +22,7 @@ from psycopg import sql
 from psycopg.sql import Composable
 
 from syncline.core.conversions import convert
-from syncline.core.field_values import TAKEN, Lookup
+from syncline.core.field_values import TAKEN, Lookup, Types
 from syncline.core.mapping import FieldMap, Mapping
 from syncline.core.models import table_identifier
 from syncline.core.transforms import Row, template
@@ -99,7 +99,17 @@ def sample_relation(mapping: Mapping, rows_json: str) -> Composable:
     columns = sql.SQL(", ").join(
         sql.SQL("{} {}").format(sql.Identifier(name), kind.sql) for name, kind in mapping.source.items()
     )
-    return sql.SQL("(select * from jsonb_to_recordset({}::jsonb) as r ({}))").format(sql.Literal(rows_json), columns)
+    return sql.SQL("(select * from json_to_recordset({}::json) as r ({}))").format(sql.Literal(rows_json), columns)
+
+
+def payload(alias: str, columns: Types) -> Composable:
+    """Columns of a row as jsonb, for its dead letter. json travels as text: it may hold what jsonb cannot (V16)."""
+    said = (
+        template("{c}::text as {n}", c=_of(alias, name), n=_id(name)) if kind.name == "json" else _of(alias, name)
+        for name, kind in columns.items()
+    )
+    columns_said = sql.SQL(", ").join(said)
+    return template("(select to_jsonb({row}) from (select {columns}) as {row})", columns=columns_said, row=_id("0row"))
 
 
 @dataclass
@@ -172,11 +182,10 @@ class _Plan:
         refused += [template("({lives} and ({any}))", lives=lives, any=_any(of_others))] if of_others else []
         return template(
             "case when {refused} then jsonb_build_object('errors', array_remove(array[{cases}], null),"
-            " 'payload', (select to_jsonb({row}) from (select {columns}) as {row})) end",
+            " 'payload', {payload}) end",
             refused=sql.SQL(" or ").join(refused),
             cases=sql.SQL(", ").join(cases),
-            columns=sql.SQL(", ").join(_of("m", name) for name in self.mapping.source),
-            row=_id("0row"),
+            payload=payload("m", self.mapping.types),
         )
 
     def _field(self, name: str, spec: FieldMap) -> _Field:

@@ -23,7 +23,7 @@ from syncline.core.models import table_identifier
 
 ROWS_AT_ONCE = 1_000
 MASK = "•••"
-ROW = sql.Identifier("0row")  # no column is called like this; to_jsonb(r) would take a column `r` for the row
+ROW = sql.Identifier("0row")  # no column is called like this; to_json(r) would take a column `r` for the row
 
 
 class Mapped(NamedTuple):
@@ -59,7 +59,7 @@ def sampled(
         parts.append(sql.SQL("{} is not true").format(sql.Identifier("s", deleted)))
     order = sql.SQL(", ").join(sql.Identifier("s", name) for name in job.source.key)
     statement = sql.SQL(
-        "select to_jsonb({row})::text"
+        "select to_json({row})::text"
         " from (select {columns} from {table} as s where {where}{order} limit {limit}) as {row}"
     ).format(
         row=ROW,
@@ -80,10 +80,10 @@ def mapped(session: psycopg.Connection, mapping: Mapping, rows_json: str, key: I
     columns = sql.SQL(", ").join(
         sql.SQL("{} {}").format(sql.Identifier(name), kind.sql) for name, kind in mapping.source.items()
     )
-    one = sql.SQL('(select * from jsonb_to_record("0given"."value") as r ({}))').format(columns)
+    one = sql.SQL('(select * from json_to_record("0given"."value") as r ({}))').format(columns)
     statement = sql.SQL(
-        "select to_jsonb({row})::text"
-        ' from jsonb_array_elements({rows}::jsonb) with ordinality as "0given" ("value", "n")'
+        "select to_json({row})::text"
+        ' from json_array_elements({rows}::json) with ordinality as "0given" ("value", "n")'
         ' cross join lateral ({select}) as {row} order by "0given"."n"'
     ).format(row=ROW, rows=sql.Literal(rows_json), select=compile_mapping(mapping, one, key=key).select)
     return [_without_trailer(read_json(row[0])) for row in session.execute(statement)]

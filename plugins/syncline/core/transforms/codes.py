@@ -52,13 +52,13 @@ def sorted_codes(codes: Sequence[str]) -> list[str]:
 
 
 def within(entry: Entry, at: Composable) -> Composable:
-    """Whether an entry holds on a day; NULL where the day is."""
+    """Whether an entry holds on a day; never where the day is NULL."""
     said = []
     if entry.valid_from is not None:
         said.append(template("{at} >= {day}", at=at, day=_day(str(entry.valid_from))))
     if entry.valid_to is not None:
         said.append(template("{at} <= {day}", at=at, day=_day(str(entry.valid_to))))
-    return sql.SQL(" and ").join(said) if said else sql.SQL("true")
+    return sql.SQL(" and ").join(said) if said else template("{at} is not null", at=at)
 
 
 def _day(day: str) -> Composable:

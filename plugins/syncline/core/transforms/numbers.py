@@ -6,7 +6,7 @@ Nothing is rounded without a word: where a result has more decimals than it may,
 from __future__ import annotations
 
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import ClassVar, Literal, Self
 
 from psycopg import sql
@@ -51,16 +51,11 @@ def numeric_of(whole: int, scale: int) -> PgType:
 
 def exact_number(word: str, value: object) -> Decimal:
     """A number of a mapping file, as it is written there; raises M02."""
-    try:
-        if isinstance(value, bool) or not PLAIN.fullmatch(str(value)):
-            raise InvalidOperation
-        number = Decimal(str(value))
-        if len(number.as_tuple().digits) > DIGITS_MAX or abs(number.adjusted()) > DIGITS_MAX:
-            raise InvalidOperation
-    except InvalidOperation:
+    number = Decimal(str(value)) if PLAIN.fullmatch(str(value)) else None  # `True` is none either
+    if number is None or len(number.as_tuple().digits) > DIGITS_MAX or abs(number.adjusted()) > DIGITS_MAX:
         said = "`{word}` takes a plain number of at most {digits} digits, not '{value}'"
         shown = {"word": word, "digits": DIGITS_MAX, "value": str(value)[:40]}
-        raise PydanticCustomError("M02", said, shown) from None
+        raise PydanticCustomError("M02", said, shown)
     return number
 
 
