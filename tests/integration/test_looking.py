@@ -9,6 +9,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from syncline.core.errors import TerminalError
+from syncline.core.values import Verdict
 from syncline.steps import looking
 from syncline.steps.looking import PreviewRow
 from syncline.steps.sampling import MASK
@@ -95,3 +96,23 @@ def test_the_command_prints_what_the_preview_has(lab: Lab) -> None:
     assert row["errors"] == ["born:parse_date"]
     assert as_table.returncode == 0
     assert "=1+1 [/red]" in as_table.stdout
+
+
+NUL_IN_JSON = r'{"a": "\u0000", "a": 1.10}'
+
+
+def test_V16_json_that_jsonb_cannot_hold_is_shown_synced_and_kept_as_it_is(lab: Lab) -> None:
+    lab.sql("mdm", "alter table lab.person add notes json")
+    lab.sql("payroll", "alter table lab.person add notes text")
+    lab.mapping["source"]["notes"] = "json"
+    lab.mapping["fields"]["notes"] = {"from": "notes", "type": "text"}
+    lab.hub(*({"person_id": f"p{n}", "notes": NUL_IN_JSON} for n in range(2)))
+    lab.hub({"person_id": "p2", "name": None, "notes": NUL_IN_JSON})  # is rejected
+    lab.hub({"person_id": "p3", "tenant_id": "t9", "notes": NUL_IN_JSON})  # is refused by the target
+
+    shown = looking.preview(lab.job, limit=20)
+    done = lab.run()
+
+    assert [row.errors for row in shown] == [[], [], ["name:required"], []]
+    assert (done.verdict, done.counts.inserted_rows, done.counts.rejected_rows) == (Verdict.MATCHED, 2, 2)
+    assert lab.sql("payroll", "select notes from lab.person") == [{"notes": NUL_IN_JSON}] * 2

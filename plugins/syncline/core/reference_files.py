@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from syncline.core.files import strict_yaml
 from syncline.core.files.findings import Finding, nearest
-from syncline.core.files.pydantic_places import tell
+from syncline.core.files.pydantic_places import tell, tell_empties
 from syncline.core.models import NAME, Frozen
 from syncline.core.references import Calendar, CodeList
 
@@ -70,4 +70,5 @@ def _examined(
             model = KINDS[folder].model_validate(document.data)
         except ValidationError as error:
             tell(error, document, KINDS[folder])
+        tell_empties(document)
     return (model if not document.findings else None), document.data, tuple(document.findings)

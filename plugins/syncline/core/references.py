@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Annotated, Any, Literal, Protocol, Self
 
-from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from syncline.core.models import Frozen, Version
@@ -57,12 +57,22 @@ class Entry(Frozen):
 
 
 def _entries(value: Any) -> Any:
-    if isinstance(value, str):
-        return ({"value": value},)
-    return (value,) if isinstance(value, dict) else value
+    """`active` is `[{value: active}]`; so is what should have been a text, to be told as that."""
+    if isinstance(value, list | tuple):
+        return value
+    return (value,) if isinstance(value, dict | Entry) else ({"value": value},)
 
 
-Entries = Annotated[tuple[Entry, ...], BeforeValidator(_entries), Field(min_length=1)]
+def _one_at_a_time(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    for n, entry in enumerate(entries):
+        for other in entries[:n]:
+            if entry.meets(other):
+                shown = {"one": other.value[:40], "other": entry.value[:40]}
+                raise PydanticCustomError("M20", "two counterparts on one day: '{one}' and '{other}'", shown)
+    return entries
+
+
+Entries = Annotated[tuple[Entry, ...], BeforeValidator(_entries), Field(min_length=1), AfterValidator(_one_at_a_time)]
 
 
 class CodeList(Frozen):
@@ -79,14 +89,6 @@ class CodeList(Frozen):
         examples=[{"ACT": "active", "TRM": "left"}],
     )
 
-    @model_validator(mode="after")
-    def _one_at_a_time(self) -> Self:
-        for code, entries in self.entries.items():
-            for n, entry in enumerate(entries):
-                if any(entry.meets(other) for other in entries[:n]):
-                    raise PydanticCustomError("M20", "code '{code}' has two counterparts on one day", {"code": code})
-        return self
-
     @property
     def is_dated(self) -> bool:
         """Whether the day decides what a code means."""
@@ -101,6 +103,13 @@ class CodeList(Frozen):
         for code, entries in self.entries.items():
             for entry in entries:
                 yield code, entry
+
+
+def _within(day: date, info: ValidationInfo) -> date:
+    first, last = info.data.get("first_day", day), info.data.get("last_day", day)
+    if not first <= day <= last:
+        raise PydanticCustomError("M02", "holiday {day} is outside first_day to last_day", {"day": str(day)})
+    return day
 
 
 class Calendar(Frozen):
@@ -121,20 +130,23 @@ class Calendar(Frozen):
     )
     first_day: Day = Field(description="First day that the calendar knows")
     last_day: Day = Field(description="Last day that the calendar knows; a day outside is unknown, never a working day")
-    holidays: dict[Day, str] = Field(
+    holidays: dict[Annotated[Day, AfterValidator(_within)], str] = Field(
         default_factory=dict, description="Day -> its name", examples=[{"2026-12-25": "Christmas Day"}]
     )
 
-    @model_validator(mode="after")
-    def _within(self) -> Self:
-        if self.first_day >= self.last_day:
-            raise PydanticCustomError("M02", "first_day is not before last_day", {})
-        if len(set(self.weekend)) == len(WEEKDAYS):
+    @field_validator("weekend")
+    @classmethod
+    def _leaves_a_day(cls, weekend: tuple[Weekday, ...]) -> tuple[Weekday, ...]:
+        if len(set(weekend)) == len(WEEKDAYS):
             raise PydanticCustomError("M02", "a calendar needs a working day in the week", {})
-        for day in self.holidays:
-            if not self.first_day <= day <= self.last_day:
-                raise PydanticCustomError("M02", "holiday {day} is outside first_day to last_day", {"day": str(day)})
-        return self
+        return weekend
+
+    @field_validator("last_day")
+    @classmethod
+    def _follows(cls, day: date, info: ValidationInfo) -> date:
+        if "first_day" in info.data and day <= info.data["first_day"]:
+            raise PydanticCustomError("M02", "first_day is not before last_day", {})
+        return day
 
 
 class References(Protocol):

@@ -146,8 +146,7 @@ def _shape(before: str, after: str, old: Mapping, new: Mapping) -> MappingDiffer
 def _changes(
     job: SyncJob, old: Mapping, new: Mapping, session: psycopg.Connection, limit: int, found: MappingDifference
 ) -> Iterator[ChangedRow]:
-    columns = (*job.source.key, *old.source, *new.source)
-    for portion in sampling.sampled(job, session, columns, limit, in_order=True):
+    for portion in sampling.sampled(job, session, [old, new], limit, in_order=True):
         pairs = zip(sampling.mapped(session, old, portion), sampling.mapped(session, new, portion), strict=True)
         for given, (was, becomes) in zip(sampling.read_json(portion), pairs, strict=True):
             found.sampled_rows += 1

@@ -36,7 +36,7 @@ def preview(job: SyncJob, *, limit: int, unmask: bool = False) -> list[PreviewRo
     with sampling.sampling(job, "preview", mapping) as session:
         return [
             PreviewRow(sampling.masked(given, feeding), sampling.masked(row.values, personal), row.errors)
-            for portion in list(sampling.sampled(job, session, mapping.source, limit))
+            for portion in list(sampling.sampled(job, session, [mapping], limit))
             for given, row in zip(
                 sampling.read_json(portion), sampling.mapped(session, mapping, portion, job.target.key), strict=True
             )
