@@ -29,6 +29,7 @@ create table if not exists ledger.batch (
     epoch bigint not null,
     manifest_version text not null,
     manifest_hash text not null,
+    rows_hash text,                               -- of what decides the rows and their values
     -- The window: what the batch must read. The lower bound is the watermark at opening.
     window_from timestamptz,                      -- mode window: cursor values >= this
     window_to timestamptz,                        -- mode window: cursor values < this
@@ -58,6 +59,7 @@ create table if not exists ledger.batch (
     published_at timestamptz,
     constraint only_matched_is_published check (state <> 'published' or verdict = 'matched')
 );
+alter table ledger.batch add column if not exists rows_hash text;  -- of ledgers that were made before it
 create index if not exists batch_by_job on ledger.batch (job_id, batch_id desc);
 create index if not exists batch_by_run on ledger.batch (job_id, run_key);
 

@@ -258,6 +258,39 @@ def test_replace_refuses_to_empty_its_target(lab: Lab) -> None:
     assert lab.people() == {"t1/p1": "Ann"}
 
 
+def test_the_first_batch_after_a_changed_mapping_reads_everything(lab: Lab) -> None:
+    lab.hub(person("p1"), person("p2"))
+    lab.run()
+
+    lab.mapping["fields"]["name"]["steps"] = ["trim", "upper"]
+    changed = lab.run(mode=Mode.INCREMENTAL)
+    lab.manifest["owner"]["team"] = "another"  # decides no row
+    lab.mapping["fields"]["name"]["severity"] = "critical"
+    unchanged = lab.run()
+
+    assert (changed.mode, changed.counts.updated_rows, unchanged.mode) == (Mode.FULL, 2, Mode.INCREMENTAL)
+    assert set(lab.people().values()) == {"ANN"}
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_batch_that_did_not_publish_leaves_everything_owed(lab: Lab, held: bool) -> None:
+    lab.hub(person("p1"), person("p2"))
+    lab.run()
+    lab.mapping["fields"]["name"]["steps"] = ["trim", "upper"]
+
+    if held:
+        lab.sql("payroll", "insert into lab.person (tenant_id, person_no, name) values ('t1', 'stranger', 'X')")
+        with pytest.raises(BatchHeld):
+            lab.run()
+        lab.sql("payroll", "delete from lab.person where person_no = 'stranger'")
+    else:
+        lab.run(dry_run=True)
+        lab.run(tenants=("t1",))
+
+    assert lab.run().mode is Mode.FULL
+    assert lab.run().mode is Mode.INCREMENTAL
+
+
 def test_a_window_reads_its_interval_and_leaves_the_watermark(lab: Lab) -> None:
     lab.hub(person("p1", at="2026-01-01 10:00Z"), person("p2", at="2026-01-02 10:00Z"))
     lab.run()

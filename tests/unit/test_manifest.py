@@ -21,7 +21,7 @@ from syncline.core.job_files import job_ids, load_job
 from syncline.core.manifest import Manifest
 from syncline.core.values import Mode
 from tests.conftest import ROOT
-from tests.unit.project_files import JOB, MANIFEST, MAPPING, write_project
+from tests.unit.project_files import JOB, MANIFEST, MAPPING, findings_of, line_of, write_project
 
 MakeJob = Callable[..., SyncJob]
 
@@ -233,3 +233,15 @@ def test_a_manifest_is_read_in_a_few_milliseconds(tmp_path: Path) -> None:
         load_job(tmp_path, job_id)
 
     assert (time.process_time() - started) / len(ids) * 1000 < 10
+
+
+def test_a_key_may_lose_nothing_even_with_a_reason(tmp_path: Path) -> None:
+    mapping = MAPPING.replace("  worker_id: text", "  worker_id: numeric(8,2)").replace(
+        "{from: worker_id, type: text,", "{from: worker_id, type: integer, lossy: only whole numbers,"
+    )
+    assert mapping.count("worker_id: numeric(8,2)") == mapping.count("lossy: only") == 1
+
+    (found,) = findings_of(write_project(tmp_path, mapping=mapping))
+
+    assert (found.code, found.line) == ("M19", line_of(MANIFEST, "  key: [tenant_id, employee_no]"))
+    assert "`lossy` on key column 'employee_no': two keys could become one" in str(found)

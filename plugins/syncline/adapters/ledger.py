@@ -353,13 +353,21 @@ class Ledger:
             )
 
     def _mode(self, job: SyncJob, request: RunRequest, earlier: dict[str, Any] | None) -> Mode:
-        """What to read. A run that is run again reads what it read; a first batch owes everything and is called so."""
+        """What to read. A run that is run again reads what it read; a batch that owes everything is called full.
+
+        Everything is owed by a first batch, and by the first one after a change of what decides rows and values:
+        rows that nobody touched since would keep what the old mapping made of them, and counts cannot tell.
+        """
         if request.mode is None and earlier is not None and earlier["mode"] == Mode.FULL:
             return Mode.FULL
         mode = _asked_mode(job, request)
         if mode is Mode.INCREMENTAL:
-            mark = self._one("select job_id from ledger.watermark where job_id = %s", job.id)
-            return Mode.FULL if mark is None else mode
+            mark = self._one(
+                "select rows_hash from ledger.watermark join ledger.batch using (job_id, batch_id) where job_id = %s",
+                job.id,
+            )
+            if mark is None or mark["rows_hash"] != job.rows_hash:
+                return Mode.FULL
         return mode
 
     def _register(self, job: SyncJob) -> None:
@@ -388,8 +396,8 @@ class Ledger:
         begin, end = request.window if mode is Mode.WINDOW and request.window else (None, None)
         row = self._one(
             "insert into ledger.batch (job_id, run_key, mode, is_dry_run, tenants, reason, epoch, manifest_version,"
-            " manifest_hash, window_from, window_to, lower_snapshot, lower_cursor)"
-            " select %s, %s, %s, %s, %s, %s, 0, %s, %s, %s, %s, low.snapshot, low.floor"
+            " manifest_hash, rows_hash, window_from, window_to, lower_snapshot, lower_cursor)"
+            " select %s, %s, %s, %s, %s, %s, 0, %s, %s, %s, %s, %s, low.snapshot, low.floor"
             " from (select 1) as one left join lateral ("
             "   select lower_snapshot as snapshot, lower_cursor as floor, 1 as turn from ledger.batch"
             "   where batch_id = %s and mode = 'incremental' and state = 'published'"
@@ -403,6 +411,7 @@ class Ledger:
             request.reason,
             job.manifest.version,
             job.manifest_hash,
+            job.rows_hash,
             begin,
             end,
             again,

@@ -16,12 +16,18 @@ from syncline.core.values import Mode
 
 @dataclass(frozen=True)
 class SyncJob:
-    """A valid manifest with its mapping, under the name that stands at every stop of the line."""
+    """A valid manifest with its mapping, under the name that stands at every stop of the line.
+
+    Attributes:
+        manifest_hash: Of all that both files and their lists say, and of our version: two workers must agree on it.
+        rows_hash: Of what decides which rows the copy holds and their values; where it changed, all rows are owed.
+    """
 
     id: str
     manifest: Manifest
     mapping: Mapping
     manifest_hash: str
+    rows_hash: str
 
     @property
     def source(self) -> Source:
@@ -108,6 +114,9 @@ class SyncJob:
             code = "M18" if name == self.tenant_column else "M19"
             if not any(check.word == "required" for check in field.checks):
                 yield ("target", "key", n), code, f"key column '{name}' may be NULL", "say checks: [required]"
+            if field.lossy is not None:
+                said = f"`lossy` on key column '{name}': two keys could become one"
+                yield ("target", "key", n), code, said, "keep the key in a type that holds it as it is"
             for step in field.steps:
                 if step.word != "to_text":
                     said = f"`{step.word}` on key column '{name}': two keys could become one"

@@ -27,6 +27,8 @@ from syncline.core.mapping import Fault, Mapping
 from syncline.core.models import Frozen
 from syncline.core.reference_files import ProjectReferences
 
+SIDES = ("source", "target")
+ABOUT_FIELDS = {"description", "pii", "severity", "lossy"}  # said for people; no value depends on it
 FILE_SUFFIXES = (".yaml", ".yml", ".json")
 Model = TypeVar("Model", bound=Frozen)
 
@@ -63,7 +65,8 @@ def examine_job(root: Path, job_id: str) -> tuple[SyncJob | None, list[Finding]]
     if mapping is None:
         return None, [*document.findings, *mapping_findings]
     said = (document.data, mapping_data, references.used) if references.used else (document.data, mapping_data)
-    job = SyncJob(job_id, manifest, mapping, _hash(__version__, *said))
+    rows_hash = _hash(_deciding_rows(document.data, mapping_data), references.used)
+    job = SyncJob(job_id, manifest, mapping, _hash(__version__, *said), rows_hash)
     _add(document, job.faults())
     return job, [*document.findings, *mapping_findings]
 
@@ -169,6 +172,16 @@ def _leads_out(path: Path) -> bool:
 
 def _shown(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix()
+
+
+def _deciding_rows(manifest: Any, mapping: Any) -> Any:
+    """What of both files decides which rows a copy holds and what stands in them; not who owns it or when it runs."""
+    fields = {
+        name: {key: said for key, said in field.items() if key not in ABOUT_FIELDS}
+        for name, field in mapping["fields"].items()
+    }
+    sides = ({key: said for key, said in manifest[side].items() if key != "connections_max"} for side in SIDES)
+    return [mapping["source"], fields, manifest["tenancy"], *sides]
 
 
 def _hash(*documents: Any) -> str:

@@ -10,7 +10,7 @@ import logging
 
 from syncline.adapters import hash_keys, ledger
 from syncline.core.job import SyncJob
-from syncline.core.values import RunRequest
+from syncline.core.values import Mode, RunRequest
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +20,11 @@ def open_batch(job: SyncJob, request: RunRequest) -> int:
     hash_keys.from_environment(job.mapping.keys)  # one that is missing is told before there is a batch
     with ledger.opened(f"{job.id} open") as book:
         batch = book.open_batch(job, request)
+    if batch.mode is Mode.FULL and (request.mode or job.default_mode) is Mode.INCREMENTAL:
+        log.info(
+            "reads everything job=%s: its first batch, or the first since its mapping, filter or a code list changed",
+            job.id,
+        )
     log.info(
         "batch opened job=%s batch=%d mode=%s epoch=%d dry_run=%s run=%s",
         job.id,
