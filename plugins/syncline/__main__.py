@@ -479,6 +479,8 @@ def _status_of_one(row: dict[str, Any]) -> Table:
 
 
 def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {number}" for name, number in value.items())
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}Z"
     return "" if value is None else str(value)

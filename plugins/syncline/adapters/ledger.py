@@ -316,6 +316,17 @@ class Ledger:
         """Per registered job: its last batch with counts, its watermark and open dead letters."""
         return self._all(LAST_BATCHES, job_id, job_id)
 
+    def open_reasons(self, job_id: str, limit: int = 5) -> dict[str, int]:
+        """`column:code` -> open dead letters that have it, the most frequent first."""
+        rows = self._all(
+            "select concat(error ->> 'column', ':', error ->> 'code') as said, count(*) as letters"
+            " from ledger.dead_letter, jsonb_array_elements(errors) as error"
+            " where job_id = %s and state = 'open' group by 1 order by 2 desc, 1 limit %s",
+            job_id,
+            limit,
+        )
+        return {row["said"]: row["letters"] for row in rows}
+
     # -- inside -------------------------------------------------------------------------------------------
 
     @contextmanager

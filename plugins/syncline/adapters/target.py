@@ -51,7 +51,11 @@ BOUNDARY = """
                cross join lateral (values (p.polqual), (p.polwithcheck)) as rule (tree)
                where p.polrelid = to_regclass(%(table)s) and p.polpermissive and rule.tree is not null
                  and (bound = 0 or pg_has_role(%(role)s, bound, 'usage'))
-                 and pg_get_expr(rule.tree, p.polrelid) not like '%%scoped_tenants()%%')
+                 and pg_get_expr(rule.tree, p.polrelid) not like '%%scoped_tenants()%%'),
+           bool_or(c.relrowsecurity) and not exists (
+               select from pg_policy as p, unnest(p.polroles) as bound
+               where p.polrelid = to_regclass(%(table)s) and p.polpermissive
+                 and (bound = 0 or pg_has_role(%(role)s, bound, 'usage')))
     from pg_class as c, pg_roles as r
     where c.oid = to_regclass(%(table)s)
       and (pg_has_role(session_user, r.oid, 'member') or pg_has_role(%(role)s, r.oid, 'member'))
@@ -292,6 +296,8 @@ class Target:
         if self.job.tenant_column is None:
             return
         wrong = boundary_faults(self.job, self._session)
+        self._session.execute("reset role")
+        wrong += [f"{said} ({mend})" for said, mend in grant_faults(self.job, self._session)]
         if wrong:
             raise EnvironmentFailure(
                 f"{self.job.id}: the tenant boundary of {self.job.target.table} is not the database's: "
@@ -591,14 +597,26 @@ def writing(job: SyncJob, batch: Batch, *, step: str) -> Iterator[Target]:
 def boundary_faults(job: SyncJob, session: psycopg.Connection) -> list[str]:
     """Why row-level security would not keep the job's tenants apart. The session acts as the target's role."""
     row = session.execute(BOUNDARY, {"table": job.target.table, "role": job.target.role}).fetchone()
-    exempt, owner, forced, unscoped = row or (True, True, False, True)
+    exempt, owner, forced, unscoped, shut = row or (True, True, False, True, True)
     told = (
         (exempt, "a role that loads is, or may become, a superuser or one with BYPASSRLS"),
         (owner, "a role that loads owns the table, or may become its owner"),
         (not forced, UNFORCED),
         (unscoped, f"a policy lets {job.target.role} in without syncline.scoped_tenants()"),
+        (shut, f"no policy lets {job.target.role} in: it would see and write no row"),
     )
     return [said for is_wrong, said in told if is_wrong]
+
+
+def grant_faults(job: SyncJob, session: psycopg.Connection) -> list[tuple[str, str]]:
+    """Whether the target's owner lets the job touch any tenant, and how; asked as the login itself."""
+    if job.tenant_column is None:
+        return []
+    row = session.execute("select from syncline.job_tenant where job_id = %s limit 1", [job.id]).fetchone()
+    if row is not None:
+        return []
+    mend = f"add ('{job.id}', '*') to syncline.job_tenant, or a row for each tenant; '*' is all of them"
+    return [("the job may touch no tenant at the target", mend)]
 
 
 def corridor_faults(job: SyncJob, session: psycopg.Connection) -> list[tuple[str, str]]:

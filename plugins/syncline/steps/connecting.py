@@ -125,12 +125,14 @@ def _target(job: SyncJob, session: psycopg.Connection) -> list[Misfit]:
     lacking = target.corridor_faults(job, session)
     found += [Misfit("manifest", ("target", "connection"), PLACE, said, mend) for said, mend in lacking]
     table = catalog.tables.get(job.target.table)
+    where = ("tenancy", "column")
+    if not lacking:
+        found += [Misfit("manifest", where, "M18", *told) for told in target.grant_faults(job, session)]
     if job.tenant_column is None or table is None or lacking or "usage" not in table.rights:
         return found
     with session.transaction():
         session.execute(sql.SQL("set local role {}").format(sql.Identifier(job.target.role)))
         unbound = [said for said in target.boundary_faults(job, session) if said != target.UNFORCED]
-    where = ("tenancy", "column")
     return [*found, *(Misfit("manifest", where, "M18", said, "see include/target/README.md") for said in unbound)]
 
 

@@ -59,6 +59,8 @@ def status(job_id: str | None = None) -> list[dict[str, Any]]:
     """Per job the last batch, its counts and verdict, the watermark and the freshness; from the ledger alone."""
     with ledger.opened("status") as book:
         rows = book.last_batches(job_id)
+        if job_id:
+            rows = [{**row, "open_reasons": book.open_reasons(job_id)} for row in rows]
     for row in rows:
         row["freshness_state"] = freshness(
             is_proven=row["is_proven"],
