@@ -30,6 +30,8 @@ from syncline.core.transforms.literals import untyped
 from syncline.core.types import PgType
 
 DELETED, REJECT = "_deleted", "_reject"
+# A step may name its value several times: beyond so many signs it is computed once, before it doubles once more.
+REPEATED_MAX = 2_000
 TRAILER: dict[str, str] = {DELETED: "boolean", REJECT: "jsonb"}
 FALSE = sql.SQL("false")
 FLAG = "0deleted"  # the source's flag, inside the statement
@@ -212,6 +214,9 @@ class _Plan:
                 item.faults.append((step.word, template("({v} is null and not {b} is null)", v=here, b=before)))
             else:
                 item.value = step.sql_in(before, kind, named)
+                if len(item.value.as_string()) > REPEATED_MAX:
+                    here = item.value = self._compute(level, name, here)
+                    level += 1
             kind = step.gives(kind)
         if spec.checks and spec.steps and not spec.steps[-1].is_partial:
             item.value = self._compute(level, name, here)  # the checks ask for it again
