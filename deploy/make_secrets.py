@@ -1,6 +1,9 @@
 """Make the secrets that are ours, once: passwords and keys, one file each, for docker-compose.yaml.
 
-    sudo python3 deploy/make_secrets.py /etc/syncline/secrets
+    sudo python3 deploy/make_secrets.py /etc/syncline/secrets [KEY ...]
+
+KEY is the name of a key that mappings give to `keyed_hash` and `tokenise`; it becomes syncline_hash_key_<KEY>. Such a
+file is never made anew: another key gives other hashes. Put it in the safe at once, no backup of a database holds it.
 
 A file that is there is kept, so this may be repeated; to make a new one, remove the old one first, with those that
 hold the same password (docs/deploying.md, Rotating). Connections are yours: the last lines name the files that are
@@ -15,11 +18,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 import secrets
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+HASH_KEY = re.compile("(?!.*_file$)[a-z_][a-z0-9_]{0,39}")  # as plugins/syncline/core/transforms/protect.py has it
 GROUP = 50_000  # of all our containers; see `user` and `group_add` in docker-compose.yaml
 OPTIONAL = ("SYNCLINE_ALERT_WEBHOOK", "SYNCLINE_ALERT_TOKEN", "SYNCLINE_PAYLOAD_KEYS_OLD")  # empty: not set
 YOURS = {
@@ -40,11 +45,13 @@ def key() -> str:
     return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode("ascii")
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, hash_keys: list[str]) -> None:
     folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     _hand_over(folder, 0o750)
     for name in ("airflow_fernet", "airflow_api", "airflow_jwt", "syncline_payload_key"):
         keep(folder / name, key)
+    for name in hash_keys:
+        keep(folder / f"syncline_hash_key_{name}", key)
     keep(folder / "airflow_admin_password", password)
 
     keep(folder / "postgres_password", password)
@@ -93,6 +100,8 @@ def _hand_over(path: Path, mode: int) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(f"usage: {sys.argv[0]} FOLDER")
-    main(Path(sys.argv[1]))
+    if len(sys.argv) < 2:
+        sys.exit(f"usage: {sys.argv[0]} FOLDER [KEY ...]")
+    if wrong := [name for name in sys.argv[2:] if not HASH_KEY.fullmatch(name)]:
+        sys.exit(f"no names of keys: {', '.join(wrong)}; a-z, 0-9 and _, at most 40, not ending in _file")
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -13,7 +13,7 @@ import sys
 import time
 import uuid
 from dataclasses import asdict
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,6 +61,9 @@ def check(
     root, only = _root_and_files(what or [])
     started = time.monotonic()
     jobs, findings = check_project(root)
+    early = _future_reviews(root, jobs)
+    findings += early
+    jobs = [job for job in jobs if not _files_of(job) & {finding.path for finding in early}]
     elapsed_s = time.monotonic() - started
     compared = _compare(root, jobs, only) if connect else None
     findings = sorted([*findings, *(compared.findings if compared else [])])
@@ -207,6 +210,7 @@ def status(
 @app.command()
 def registry(
     as_of: Annotated[datetime | None, typer.Option(help="Day on which reviews are judged; today without it")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 if one is broken or due for review")] = False,
     as_json: AsJson = False,
 ) -> None:
     """List every integration with owner, direction, promises and review, and how much of it is as it should be."""
@@ -218,6 +222,7 @@ def registry(
         print(json.dumps(found.as_dict(day), indent=2))
     else:
         _print_registry(found, day)
+    raise typer.Exit(1 if strict and (found.broken() or found.overdue(day)) else 0)
 
 
 @app.command()
@@ -277,6 +282,13 @@ def _compare(root: Path, jobs: list[SyncJob], only: set[str] | None) -> Compared
             "URI for each connection of the manifests"
         )
     return compared
+
+
+def _future_reviews(root: Path, jobs: list[SyncJob]) -> list[Finding]:
+    """Reviews that nobody can have held yet, anywhere: in the east it is up to 14 hours later than here."""
+    from syncline.core.registry import future_reviews
+
+    return future_reviews(root, jobs, (datetime.now(UTC) + timedelta(hours=14)).date())
 
 
 def _files_of(job: SyncJob) -> set[str]:
@@ -437,11 +449,15 @@ def _print_registry(found: Registry, day: date) -> None:
         state = "broken" if one.is_broken else one.review(day)
         table.add_row(*(Text(cell) for cell in one.cells()), Text(f"{state}\n{one.review_due or ''}"))
     out.print(table)
-    for one in found.integrations:
-        if one.finding is not None:
-            print(f"{one.id} is broken: {one.finding}")
+    for one in found.broken():
+        print(f"{one.id} is broken: {one.finding}")
     for one in found.overdue(day):
         print(f"{one.id}: {one.review_said(day)}; go through it with its readers and set `reviewed_on` in its manifest")
+    for one in found.integrations:
+        if not one.is_broken:
+            for rule, why in one.lacks(day).items():
+                if rule != "reviewed":  # said above
+                    print(f"{one.id}: {rule}: {why}")
     shares = found.coverage(day)
     told = ", ".join(
         f"{rule} {_percent(share)}" for rule, share in shares.items() if rule not in ("integrations", "coverage")

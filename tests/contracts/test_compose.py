@@ -6,6 +6,7 @@ form of the file, and these tests what a schema cannot know.
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
@@ -13,6 +14,8 @@ import stat
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
+from functools import cache
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,9 @@ from demo import airflow as native
 from demo.run import _environment
 from demo.settings import Settings
 from demo.vault import Vault
+from syncline.adapters.hash_keys import from_environment
+from syncline.core.checking import check_project
+from syncline.orchestration.dbt import TASK_TIMEOUT
 from tests.conftest import ROOT
 
 COMPOSE = ROOT / "docker-compose.yaml"
@@ -45,8 +51,11 @@ NATIVE_ONLY = {
     "AIRFLOW__SCHEDULER__MP_FORKSERVER_PRELOAD": "likewise",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "the demo is killed more often than a worker",
 }
-# Names that only the production form has: PostgreSQL's image, and the queue.
-COMPOSE_ONLY = re.compile(r"POSTGRES_(USER|DB|PASSWORD_FILE)|AIRFLOW__CELERY(_BROKER_TRANSPORT_OPTIONS)?__[A-Z_]+")
+# Names that only the production form has: PostgreSQL's image, the queue, and the limit that the queue sets to tasks.
+COMPOSE_ONLY = re.compile(
+    r"POSTGRES_(USER|DB|PASSWORD_FILE)|AIRFLOW__CELERY(_BROKER_TRANSPORT_OPTIONS)?__[A-Z_]+"
+    r"|AIRFLOW__CORE__DEFAULT_TASK_EXECUTION_TIMEOUT"
+)
 # Values that differ on purpose; folders and addresses are the machine's.
 DIFFERENT = re.compile(
     r"AIRFLOW__CORE__(EXECUTOR|AUTH_MANAGER|DAGS_FOLDER|PLUGINS_FOLDER|EXECUTION_API_SERVER_URL)"
@@ -61,6 +70,13 @@ OF_CELERY = OF_CELERY_SENSITIVE | {
     ("celery_broker_transport_options", "visibility_timeout"),
 }
 PINNED = re.compile(r"[a-z]+:\d+\.\d+[\w.-]*@sha256:[0-9a-f]{64}")
+# What asks a part that is not ours whether it does its work, not only whether it is there.
+ASKED = {
+    "postgres": ["CMD", "pg_isready", "--host=127.0.0.1", "--username=airflow", "--dbname=airflow"],
+    "redis": ["CMD-SHELL", "redis-cli ping | grep -qx PONG"],
+}
+GROWN = {"API workers": 4, "schedulers": 2}  # what docs/deploying.md promises room for
+KEPT_FOR_SUPERUSER, LOOKING_AROUND = 3, 5  # connections; the first is PostgreSQL's superuser_reserved_connections
 WITH_VALUE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
@@ -129,22 +145,123 @@ def test_a_service_shows_its_health_or_ends_by_itself(name: str) -> None:
     if name in ONE_SHOT:
         assert "restart" not in SERVICES[name], f"{name} shall end; `restart` would begin it again"
         return
-    check = SERVICES[name]["healthcheck"]
-    assert check["test"][0] in ("CMD", "CMD-SHELL"), f"{name} has no health check"
-    assert {"interval", "timeout", "retries"} <= set(check)
+    assert {"interval", "timeout", "retries"} <= set(SERVICES[name]["healthcheck"])
     assert SERVICES[name]["restart"] == "unless-stopped"
 
 
-@pytest.mark.parametrize("name", sorted(set(OURS) - ONE_SHOT))
-def test_the_health_check_asks_about_its_own_service(name: str) -> None:
-    assert SERVICES[name]["healthcheck"]["test"][-2:] == ["/opt/syncline/deploy/health.py", name]
+def health_faults(file: dict[str, Any]) -> list[str]:
+    """Health checks that do not ask whether their own service does its work."""
+    found = []
+    for name, service in file["services"].items():
+        asked = ASKED.get(name, ["CMD", "python", "/opt/syncline/deploy/health.py", name])
+        check = service.get("healthcheck", {})
+        if name not in ONE_SHOT and (check.get("test") != asked or check.get("disable")):
+            found.append(f"{name} asks {check.get('test')}, not {asked}")
+    return found
 
 
-@ALL
-def test_who_is_waited_for_exists_and_can_be_waited_for(name: str) -> None:
-    for other, how in SERVICES[name].get("depends_on", {}).items():
-        wanted = "service_completed_successfully" if other in ONE_SHOT else "service_healthy"
-        assert how == {"condition": wanted}, f"{name} waits for {other}: {how}"
+def waiting_faults(file: dict[str, Any]) -> list[str]:
+    """Services that wait for what does not exist, or for what does not happen."""
+    found = []
+    for name, service in file["services"].items():
+        for other, how in service.get("depends_on", {}).items():
+            wanted = "service_completed_successfully" if other in ONE_SHOT else "service_healthy"
+            if other not in file["services"]:
+                found.append(f"{name} waits for {other}, which does not exist")
+            elif how != {"condition": wanted}:
+                found.append(f"{name} waits for {other}: {how}")
+    return found
+
+
+def pool_connections(file: dict[str, Any]) -> int:
+    """Connections that one pool of Airflow may hold."""
+    said = airflow_config()["database"]["options"]
+    size, more = (int(said[f"sql_alchemy_{part}"]["default"]) for part in ("pool_size", "max_overflow"))
+    changed = [key for name in file["services"] for key in file["services"][name].get("environment", {})]
+    assert not any("SQL_ALCHEMY_POOL" in key or "MAX_OVERFLOW" in key for key in changed), "count with those instead"
+    return size + more
+
+
+def metadata_connections(file: dict[str, Any], *, api_workers: int, schedulers: int) -> int:
+    """Connections to Airflow's database: one pool for each part that lasts, two for an API worker."""
+    parts = {name for name, service in file["services"].items() if "airflow_database" in service.get("secrets", [])}
+    others = parts - ONE_SHOT - {"api-server", "scheduler"}
+    return (2 * api_workers + schedulers + len(others)) * pool_connections(file)
+
+
+def connection_faults(file: dict[str, Any]) -> list[str]:
+    """Whether PostgreSQL lets in what docs/deploying.md promises room for."""
+    words = " ".join(file["services"]["postgres"]["command"])
+    allowed = int(re.findall(r"max_connections=(\d+)", words)[0])
+    asked = metadata_connections(file, api_workers=GROWN["API workers"], schedulers=GROWN["schedulers"])
+    needed = asked + KEPT_FOR_SUPERUSER + LOOKING_AROUND
+    return [f"max_connections={allowed} is below {needed}"] if allowed < needed else []
+
+
+def queue_faults(file: dict[str, Any]) -> list[str]:
+    """Tasks that Redis would take for lost, and hand out again, while they are under way."""
+    found = []
+    for name, service in file["services"].items():
+        said = service.get("environment", {})
+        if "AIRFLOW__CELERY__BROKER_URL_CMD" not in said:
+            continue
+        visible_s = int(said.get("AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT", 3600))  # kombu's own
+        longest_s = int(said.get("AIRFLOW__CORE__DEFAULT_TASK_EXECUTION_TIMEOUT", 0))
+        if not 0 < longest_s < visible_s:
+            found.append(f"{name}: a task may take {longest_s or 'any number of'} s, Redis waits {visible_s} s")
+        if TASK_TIMEOUT.total_seconds() >= visible_s:
+            found.append(f"{name}: a dbt task may take {TASK_TIMEOUT}, Redis waits {visible_s} s")
+    return found
+
+
+JUDGES = [health_faults, waiting_faults, connection_faults, queue_faults]
+
+
+@pytest.mark.parametrize("judge", JUDGES)
+def test_the_parts_fit_together(judge: Callable[[dict[str, Any]], list[str]]) -> None:
+    assert judge(FILE) == []
+
+
+@pytest.mark.parametrize(
+    ("judge", "path", "value"),
+    [
+        (waiting_faults, "worker.depends_on.reddis", {"condition": "service_healthy"}),
+        (waiting_faults, "worker.depends_on.redis", {"condition": "service_started"}),
+        (waiting_faults, "scheduler.depends_on.init", {"condition": "service_healthy"}),
+        (health_faults, "postgres.healthcheck.test", ["CMD", "true"]),
+        (health_faults, "redis.healthcheck.test", ["CMD-SHELL", "true"]),
+        (health_faults, "worker.healthcheck.test", ["CMD", "true", "/opt/syncline/deploy/health.py", "worker"]),
+        (health_faults, "scheduler.healthcheck.test", ["CMD", "python", "/opt/syncline/deploy/health.py", "worker"]),
+        (health_faults, "triggerer.healthcheck", {"disable": True}),
+        (connection_faults, "postgres.command", ["postgres", "-c", "max_connections=20"]),
+        (connection_faults, "postgres.command", ["postgres", "-c", "max_connections=150"]),
+        (queue_faults, "worker.environment.AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT", "600"),
+        (queue_faults, "worker.environment.AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT", "82800"),
+        (queue_faults, "worker.environment.AIRFLOW__CORE__DEFAULT_TASK_EXECUTION_TIMEOUT", "0"),
+        (queue_faults, "scheduler.environment.AIRFLOW__CORE__DEFAULT_TASK_EXECUTION_TIMEOUT", "172800"),
+    ],
+)  # fmt: skip
+def test_a_spoilt_file_is_noticed(judge: Callable[[dict[str, Any]], list[str]], path: str, value: object) -> None:
+    spoilt = copy.deepcopy(FILE)
+    *way, last = path.split(".")
+    at = spoilt["services"]
+    for part in way:
+        at = at[part]
+    at[last] = value
+
+    assert judge(spoilt), f"{path}: {value} went unnoticed"
+
+
+def test_the_document_counts_connections_and_seconds_as_the_file_does() -> None:
+    as_it_is = metadata_connections(FILE, api_workers=1, schedulers=1)
+    grown = metadata_connections(FILE, api_workers=GROWN["API workers"], schedulers=GROWN["schedulers"])
+    assert re.search(rf"as the file is: .*= +{as_it_is}\b", DEPLOYING)
+    assert re.search(rf"grown: +{GROWN['API workers']} API .* {GROWN['schedulers']} sched.*= +{grown}\b", DEPLOYING)
+    assert f"{default(SERVICES['postgres']['command'][2])}` of the file" in DEPLOYING
+    seconds = int(environment("worker")["AIRFLOW__CORE__DEFAULT_TASK_EXECUTION_TIMEOUT"])
+    assert f"after {seconds:,} seconds, {seconds // 3600} hours" in DEPLOYING
+    visible_s = int(environment("worker")["AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT"])
+    assert f"after `visibility_timeout`, {visible_s // 3600} hours" in " ".join(DEPLOYING.split())
 
 
 # --- images and rights ------------------------------------------------------------------------------------
@@ -254,6 +371,53 @@ def test_the_script_makes_the_secrets_that_are_ours_and_asks_for_the_others(tmp_
 
     subprocess.run(script, capture_output=True, check=True)
     assert {path.name: path.read_text() for path in folder.iterdir()} == made, "a second call must change nothing"
+
+
+def hash_key_faults(file: dict[str, Any], keys: set[str]) -> list[str]:
+    """Keys of `keyed_hash` and `tokenise` that who runs steps does not get, or gets for nothing."""
+    found = []
+    wanted = {f"SYNCLINE_HASH_KEY_{key.upper()}_FILE": f"syncline_hash_key_{key}" for key in keys}
+    for name in RUN_STEPS:
+        service = file["services"][name]
+        said = {key: value for key, value in service["environment"].items() if key.startswith("SYNCLINE_HASH_KEY_")}
+        if said != {variable: f"/run/secrets/{secret}" for variable, secret in wanted.items()}:
+            found.append(f"{name}: mappings name the keys {sorted(keys)}, it has {sorted(said)}")
+        given = {secret for secret in service["secrets"] if secret.startswith("syncline_hash_key_")}
+        if given != set(wanted.values()) or not given <= set(file["secrets"]):
+            found.append(f"{name} gets {sorted(given)}")
+    return found
+
+
+def test_every_hash_key_that_a_mapping_names_is_a_secret() -> None:
+    named: set[str] = set().union(*(job.mapping.keys for job in check_project(ROOT)[0]))
+    assert hash_key_faults(FILE, named) == []
+    assert len(hash_key_faults(FILE, named | {"another"})) == 2 * len(RUN_STEPS)
+
+
+def test_a_hash_key_is_added_by_the_lines_that_the_file_shows_and_the_script_makes_it(tmp_path: Path) -> None:
+    text, lines = re.subn(
+        r"(?m)^( +)# (- )?((?:SYNCLINE|syncline)_(?:HASH_KEY|hash_key)_)", r"\1\2\3", COMPOSE.read_text()
+    )
+    assert lines == 4
+    assert hash_key_faults(yaml.safe_load(text), {"people"}) == []
+
+    script = [sys.executable, "-S", ROOT / "deploy" / "make_secrets.py", tmp_path]
+    subprocess.run([*script, "people"], capture_output=True, check=True)
+    made = (tmp_path / "syncline_hash_key_people").read_text()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SYNCLINE_HASH_KEY_PEOPLE_FILE", str(tmp_path / "syncline_hash_key_people"))
+        assert len(from_environment(["people"]).keys["people"]) == 32
+    subprocess.run([*script, "people", "accounts"], capture_output=True, check=True)
+    assert (tmp_path / "syncline_hash_key_people").read_text() == made
+    assert (tmp_path / "syncline_hash_key_accounts").exists()
+
+
+@pytest.mark.parametrize("name", ["People", "../people", "a_file", "x" * 41])
+def test_the_script_makes_no_key_that_no_mapping_can_name(tmp_path: Path, name: str) -> None:
+    script = [sys.executable, "-S", ROOT / "deploy" / "make_secrets.py", tmp_path / "secrets", name]
+    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert (done.returncode, (tmp_path / "secrets").exists()) == (1, False)
+    assert "no names of keys" in done.stderr
 
 
 @pytest.mark.parametrize("name", RUN_STEPS)
@@ -423,6 +587,13 @@ def test_the_document_names_what_exists() -> None:
     assert all((ROOT / path).exists() for path in told)
 
 
+def test_the_changelog_has_the_section_that_upgrading_begins_with() -> None:
+    (section,) = re.findall(r'Read "([^"]+)" in `CHANGELOG.md`', DEPLOYING)
+    unreleased = (ROOT / "CHANGELOG.md").read_text().split("\n## ")[1]
+    assert re.findall(r"^### (.*)$", unreleased, re.MULTILINE)[0] == section, "it comes first"
+
+
+@cache
 def airflow_config() -> dict[str, Any]:
     path = distribution("apache-airflow-core").locate_file("airflow/config_templates/config.yml")
     config: dict[str, Any] = yaml.safe_load(Path(str(path)).read_text())

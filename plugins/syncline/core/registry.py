@@ -5,47 +5,60 @@ first mistake. Each agreement is to be gone through by its owner once a quarter;
 the manifest, whether it is due again depends on the day of asking, which is passed in.
 
 Coverage (metric 11) is the share of integrations for which every rule below holds. The denominator is the number of
-manifest files, broken ones included. An integration that has no manifest is not counted: nothing here knows of it.
+manifest files, broken ones included, and those that are not even read (`x.yml`). An integration that has no manifest is
+not counted: nothing here knows of it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+from syncline.core.files import strict_yaml
 from syncline.core.files.findings import Finding
+from syncline.core.governance import ALWAYS, MISMATCH_RATIO_MAX, RUNBOOKS, SUITE, Surroundings, anchor_of
 from syncline.core.job import SyncJob
-from syncline.core.job_files import examine_job, job_ids
+from syncline.core.job_files import examine_job, files_below, job_ids
 
 REVIEW_DAYS = 92  # the longest quarter
-PAGE = "docs/registry.md"
-SUITE = "include/expectations/sync_005.json"
-RUNBOOKS = ("batch-held", "batch-unverified", "rows-rejected", "task-failed")  # what an alert may name
+MANIFESTS = "include/manifests"
 MADE = "<!-- Made by `syncline generate` from include/manifests; change those, not this page. -->"
 # rule -> what it demands; coverage is the share of integrations that keep all of them
 RULES = {
-    "valid": "manifest and mapping have no mistakes, so owner, SLA, tenancy and version are there",
-    "contract": "`contract` names a page, and a path below the root exists",
+    "valid": "the file is read, and manifest and mapping have no mistakes: owner, SLA, tenancy and version are there",
+    "contract": "`contract` is an https address (believed, not opened), or a page below the root that is not generated,"
+    " with the heading that it names",
     "reviewed": f"owner and readers went through the agreement in the last {REVIEW_DAYS} days",
-    "reconciled": f"every batch is held against its source (SYNC-005, `{SUITE}`)",
-    "runbook": "every alert that it can raise has a runbook",
+    "reconciled": f"`mismatch_ratio_max` is at most {MISMATCH_RATIO_MAX:.1%}, and `{SUITE}` judges every batch by it"
+    " (SYNC-005)",
+    "runbook": f"`{RUNBOOKS}` has a page for every alert that it can raise: {', '.join(ALWAYS)}; rows-rejected, unless"
+    " all rows may be; publish-tables-failed, if it feeds a `pub_` table",
 }
+
+
+MISTAKEN = "it has mistakes"
+UNREADABLE = dict.fromkeys(("contract", "reviewed", "reconciled", "runbook"), MISTAKEN)
 
 
 @dataclass(frozen=True)
 class Integration:
-    """One manifest file. `job` is None where it could not be read as one; `finding` is its first mistake, if any."""
+    """One manifest file.
+
+    Attributes:
+        id: Its stem; of a file that is not read, its path below include/manifests.
+        job: None where it could not be read as one.
+        finding: Its first mistake, if any.
+        lacking: Rule -> what is lacking, '' where nothing is, of those that depend on neither mistakes nor the day.
+    """
 
     id: str
     job: SyncJob | None
     finding: Finding | None = None
-    contract_is_there: bool = False
-    is_reconciled: bool = False
-    has_runbook: bool = False
+    lacking: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_broken(self) -> bool:
@@ -88,16 +101,19 @@ class Integration:
             manifest.version,
         )
 
+    def lacks(self, as_of: date) -> dict[str, str]:
+        """Rule -> why it does not hold on a day, for those that do not."""
+        said = {
+            "valid": MISTAKEN if self.is_broken else "",
+            "reviewed": "" if self.review(as_of) == "in time" else self.review_said(as_of),
+            **self.lacking,
+        }
+        return {rule: said[rule] for rule in RULES if said[rule]}
+
     def keeps(self, as_of: date) -> dict[str, bool]:
         """Rule -> whether it holds on a day."""
-        is_valid = not self.is_broken
-        return {
-            "valid": is_valid,
-            "contract": self.contract_is_there,
-            "reviewed": self.review(as_of) == "in time",
-            "reconciled": is_valid and self.is_reconciled,
-            "runbook": is_valid and self.has_runbook,
-        }
+        lacks = self.lacks(as_of)
+        return {rule: rule not in lacks for rule in RULES}
 
     def as_dict(self) -> dict[str, Any]:
         """Everything that does not depend on the day of asking."""
@@ -111,8 +127,12 @@ class Integration:
             "description": manifest.description,
             "owner": manifest.owner.model_dump(),
             "pattern": pattern(self.job),
-            "source": f"{manifest.source.connection}.{manifest.source.table}",
-            "target": f"{manifest.target.connection}.{manifest.target.table}",
+            "mode": str(self.job.default_mode),
+            "write": manifest.target.write,
+            "on_delete": self.job.on_delete,
+            "direction": f"{manifest.source.connection} -> {manifest.target.connection}",
+            "source": _side(manifest.source),
+            "target": _side(manifest.target),
             "sla": manifest.sla.model_dump(),
             "version": manifest.version,
             "mapping_version": self.job.mapping.version,
@@ -144,40 +164,65 @@ class Registry:
         """Those whose review is not in time; a broken one that cannot be read is told elsewhere."""
         return [one for one in self.integrations if one.job is not None and one.review(as_of) != "in time"]
 
+    def broken(self) -> list[Integration]:
+        return [one for one in self.integrations if one.is_broken]
+
     def as_dict(self, as_of: date) -> dict[str, Any]:
         return {
             "as_of": as_of.isoformat(),
             "coverage": self.coverage(as_of),
             "integrations": [
-                one.as_dict() | ({"review": one.review(as_of)} if one.job else {}) | {"keeps": one.keeps(as_of)}
+                one.as_dict()
+                | ({"review": one.review(as_of)} if one.job else {})
+                | {"keeps": one.keeps(as_of), "lacks": one.lacks(as_of)}
                 for one in self.integrations
             ],
         }
 
 
 def take_stock(root: Path) -> Registry:
-    """Read every manifest of a project; a broken one is in the register too."""
-    return Registry(tuple(_integration(root, job_id) for job_id in job_ids(root)))
+    """Read every manifest of a project; one that is broken or not read is in the register too."""
+    around = Surroundings(root)
+    found = [_integration(root, job_id, around) for job_id in job_ids(root)]
+    return Registry(tuple(sorted([*found, *_strays(root)], key=lambda one: one.id)))
 
 
-def _integration(root: Path, job_id: str) -> Integration:
+def _integration(root: Path, job_id: str, around: Surroundings) -> Integration:
     job, findings = examine_job(root, job_id)
-    return Integration(
-        job_id,
-        job,
-        min(findings, default=None),
-        contract_is_there=job is not None and _is_there(root, job.manifest.contract),
-        is_reconciled=(root / SUITE).is_file(),
-        has_runbook=all((root / "docs" / "runbooks" / f"{name}.md").is_file() for name in RUNBOOKS),
-    )
+    first = min(findings, default=None)
+    if job is None:
+        return Integration(job_id, None, first, UNREADABLE)
+    lacking = {
+        "contract": around.contract_lack(job.manifest.contract),
+        "reconciled": around.reconciliation_lack(job) if first is None else MISTAKEN,
+        "runbook": around.runbook_lack(job) if first is None else MISTAKEN,
+    }
+    return Integration(job_id, job, first, lacking)
 
 
-def _is_there(root: Path, contract: str | None) -> bool:
-    """A URL is believed: nothing here asks the network. The page that is made from this is there once it is made."""
-    if contract is None or contract.startswith("https://"):
-        return contract is not None
-    path = contract.split("#")[0]
-    return path == PAGE or (root / path).is_file()
+def _strays(root: Path) -> Iterator[Integration]:
+    """Files of include/manifests that nothing reads (M22 of `syncline check`): jobs that somebody thinks are there."""
+    folder = root / MANIFESTS
+    for path in files_below(folder):
+        if (path.suffix == ".yaml" and path.parent == folder) or path.name == "README.md":
+            continue
+        shown = path.relative_to(root).as_posix()
+        told = Finding(shown, 1, 1, "M22", "this file is not read", f"name it {MANIFESTS}/<name>.yaml")
+        yield Integration(path.relative_to(folder).as_posix(), None, told, UNREADABLE)
+
+
+def future_reviews(root: Path, jobs: list[SyncJob], today: date) -> list[Finding]:
+    """Reviews of valid jobs on a day that has not come, each at its place in the manifest."""
+    found: list[Finding] = []
+    for job in jobs:
+        day = job.manifest.reviewed_on
+        if day is not None and day > today:
+            path = f"{MANIFESTS}/{job.id}.yaml"
+            document = strict_yaml.read(root / path, path)
+            said = f"'{day}' has not come yet"
+            document.mistake(("reviewed_on",), "M02", said, "the day on which owner and readers went through it")
+            found += document.findings
+    return found
 
 
 def pattern(job: SyncJob) -> str:
@@ -205,7 +250,9 @@ def page(registry: Registry) -> str:
         *_table(registry), "",
         "## Coverage", "",
         "Metric 11 is the share of integrations for which all of these hold. The denominator is the number of manifest",
-        "files, broken ones included; what has no manifest is not counted, because nothing here knows of it.", "",
+        "files, broken ones and those that are not read (`x.yml`) included; what has no manifest is not counted,",
+        "because nothing here knows of it. `syncline registry` says what each one lacks; with `--strict` its exit code",
+        "is 1 when one is broken or due for review.", "",
         "| rule | demands | holds for |", "|---|---|---|",
         *(f"| {rule} | {wanted} | {_holds(registry, rule)} |" for rule, wanted in RULES.items()), "",
     ]  # fmt: skip
@@ -225,7 +272,7 @@ def _table(registry: Registry) -> Iterator[str]:
     yield "|---" * len(COLUMNS) + "|"
     for one in registry.integrations:
         if one.job is None:
-            yield f"| [{one.id}](#{one.id}) | **broken**{' |' * (len(COLUMNS) - 1)}"
+            yield f"| {_local(one)} | **broken**{' |' * (len(COLUMNS) - 1)}"
             continue
         manifest = one.job.manifest
         state = "**broken**, " if one.is_broken else ""
@@ -233,8 +280,8 @@ def _table(registry: Registry) -> Iterator[str]:
         sla = f"{span(manifest.sla.latency_p50_s_max)} / {span(manifest.sla.latency_p99_s_max)}"
         pii = ", ".join(personal(one.job)) or "none"
         yield (
-            f"| [{one.id}](#{one.id}) | {state}{manifest.owner.team} | {flow} | {pattern(one.job)} | {sla} |"
-            f" {manifest.version} | {manifest.criticality} | {pii} | {_linked(manifest.contract)} |"
+            f"| {_local(one)} | {state}{manifest.owner.team} | {flow} | {pattern(one.job)} | {sla} |"
+            f" {manifest.version} | {manifest.criticality} | {pii} | {_contract(one, manifest.contract)} |"
             f" {_iso(one.reviewed_on) or 'never'} | {_iso(one.review_due) or 'now'} |"
         )
 
@@ -259,7 +306,7 @@ def _section(one: Integration) -> Iterator[str]:
         "held above": f"{manifest.reconcile.mismatch_ratio_max:.2%} of rows mismatched, or"
         f" {manifest.errors.rejected_ratio_max:.2%} rejected ({manifest.errors.severity})",
         "mapping": f"{manifest.mapping} {one.job.mapping.version}",
-        "contract": _linked(manifest.contract),
+        "contract": _contract(one, manifest.contract),
         "reviewed": f"{_iso(one.reviewed_on)}, due again {_iso(one.review_due)}" if one.reviewed_on else "never",
         "feeds": ", ".join(manifest.downstream) or "nothing that is declared",
     }
@@ -270,15 +317,20 @@ def _section(one: Integration) -> Iterator[str]:
         yield f"| {name} | {item.type} | {rules} | {item.severity} | {item.pii} |"
 
 
-def _linked(contract: str | None) -> str:
-    """A link that works from docs/: to the part of this page, to another page, or out."""
-    if contract is None:
-        return "none"
-    if contract.startswith("https://"):
-        return f"[contract]({contract})"
-    path, _, part = contract.partition("#")
-    anchor = f"#{part}" if part else ""
-    return f"[contract]({anchor if path == PAGE and anchor else f'../{path}{anchor}'})"
+def _local(one: Integration) -> str:
+    return f"[{one.id}](#{anchor_of(one.id)})"
+
+
+def _contract(one: Integration, contract: str | None) -> str:
+    """A link that works from docs/; or what is wrong with it."""
+    if contract is None or one.lacking["contract"]:
+        return f"**none**: {one.lacking['contract']}"
+    is_below_docs, from_docs = contract.startswith("docs/"), contract.removeprefix("docs/")
+    return f"[contract]({from_docs if is_below_docs or contract.startswith('https://') else f'../{contract}'})"
+
+
+def _side(side: Any) -> dict[str, str]:
+    return {"connection": side.connection, "table": side.table}
 
 
 def _end(side: Any) -> str:
