@@ -258,6 +258,21 @@ def test_replace_refuses_to_empty_its_target(lab: Lab) -> None:
     assert lab.people() == {"t1/p1": "Ann"}
 
 
+def test_an_interval_that_equals_another_in_length_only_is_an_update(lab: Lab) -> None:
+    lab.sql("mdm", "alter table lab.person add notice interval not null default '1 month'")
+    lab.sql("payroll", "alter table lab.person add notice interval")
+    lab.mapping["source"]["notice"] = "interval"
+    lab.mapping["fields"]["notice"] = {"from": "notice", "type": "interval"}
+    lab.hub(person("p1"))
+    lab.run()
+    lab.sql("mdm", "update lab.person set notice = '30 days'")  # and not updated_at: only a full batch can see it
+
+    done = lab.run(mode=Mode.FULL)
+
+    assert done.counts.updated_rows == 1
+    assert lab.sql("payroll", "select notice::text from lab.person") == [{"notice": "30 days"}]
+
+
 def test_the_first_batch_after_a_changed_mapping_reads_everything(lab: Lab) -> None:
     lab.hub(person("p1"), person("p2"))
     lab.run()

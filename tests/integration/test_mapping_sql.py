@@ -25,7 +25,7 @@ from syncline.core.compile import compile_mapping, sample_relation
 from syncline.core.field_values import NAMESPACE
 from syncline.core.mapping import Mapping
 from syncline.core.transforms import Check, Transform
-from syncline.core.transforms.checks import why_not_portable
+from syncline.core.transforms.patterns import why_not_portable
 from syncline.core.types import PgType
 from tests.integration.mapping_engine import Engine
 
@@ -1009,6 +1009,87 @@ def test_no_match_and_several_matches_are_what_the_lookup_says(
 
     assert [row.errors for row in rows] == errors
     assert [row.values["x"] if not row.errors else expected[n] for n, row in enumerate(rows)] == expected
+
+
+def test_of_several_equally_new_rows_the_same_one_is_taken_in_any_order(engine: Engine) -> None:
+    lookup = {
+        "table": "hub_lookup.tie",
+        "match": {"id": "a"},
+        "take": "name",
+        "on_several": "newest",
+        "newest_by": "at",
+    }
+    for order in ("asc", "desc"):
+        engine.session.execute("create schema if not exists hub_lookup; drop table if exists hub_lookup.tie;"
+            " create table hub_lookup.tie as select '1' as id, name, at from (values ('b', date '2021-01-01'), ('a', '2021-01-01'),"
+            f" ('0', '2020-01-01'), ('', null)) as v (name, at) order by name {order}".encode())  # fmt: skip
+
+        (row,) = engine.rows({"a": "text"}, {"x": {"lookup": lookup, "type": "text"}}, [{"a": "1"}])
+        assert (row.values["x"], row.errors) == ("a", [])
+
+
+def test_a_lookup_takes_arrays_and_meets_keys_of_another_collation(engine: Engine) -> None:
+    engine.session.execute("create schema if not exists hub_lookup; drop table if exists hub_lookup.tags;"
+        """ create table hub_lookup.tags (id text collate "POSIX", tags text[], at date);"""
+        " insert into hub_lookup.tags values ('1', '{}', null), ('2', '{x,NULL}', '2020-01-01'), ('2', '{y}', '2021-01-01')")  # fmt: skip
+    lookup = {"table": "hub_lookup.tags", "match": {"id": "a"}, "take": "tags", "take_type": "text[]"}
+    newest = {**lookup, "on_several": "newest", "newest_by": "at"}
+
+    fields = {"x": {"lookup": lookup, "type": "text[]"}, "y": {"lookup": newest, "type": "text[]"}}
+    one, two = engine.rows({"a": "text"}, fields, [{"a": "1"}, {"a": "2"}])
+
+    assert (one.values["x"], one.values["y"], one.errors) == ([], [], [])
+    assert (two.values["y"], two.errors) == (["y"], ["x:lookup_ambiguous"])
+
+
+def test_a_step_on_what_was_looked_up_reads_columns_of_the_row(engine: Engine) -> None:
+    engine.session.execute("create schema if not exists hub_lookup; drop table if exists hub_lookup.start;"
+        " create table hub_lookup.start as select 1 as id, date '2026-01-30' as begins")  # fmt: skip
+    lookup = {"table": "hub_lookup.start", "match": {"id": "n"}, "take": "begins", "take_type": "date"}
+
+    (row,) = engine.rows(
+        {"n": "integer"},
+        {"x": {"lookup": lookup, "type": "date", "steps": [{"add_days": {"days_from": "n"}}]}},
+        [{"n": 1}],
+    )
+
+    assert (row.values["x"], row.errors) == ("2026-01-31", [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "given", "expected"),
+    [("integer", {"type": "numeric(12,2)", "checks": [{"range": {"min": 0}}]}, [-1, 1], [["range"], []]),
+     ("smallint", {"type": "numeric(5,2)", "checks": [{"range": {"max": 99.5}}]}, [99, 100], [[], ["range"]]),
+     ("integer", {"type": "bigint", "checks": [{"range": {"max": 3_000_000_000}}]}, [2_147_483_647], [[]]),
+     ("numeric(8,2)", {"type": "numeric(12,2)", "steps": [{"to_minor_units": {"currency": "GBP"}}], "checks": [{"range": {"min": 1}}]},
+      ["0.00", "0.01"], [["range"], []]),
+     ("text", {"type": "char(34)", "checks": ["iban"]}, ["GB33BUKB20201555555555"], [[]]),
+     ("varchar(4)", {"type": "char(5)", "checks": [{"pattern": "[a-z]+"}]}, ["ab", "1"], [[], ["pattern"]])],
+)  # fmt: skip
+def test_a_check_sees_the_value_in_the_type_of_its_field(
+    engine: Engine, kind: str, field: dict[str, Any], given: list[Any], expected: list[list[str]]
+) -> None:
+    assert [codes for _, codes in engine.values(kind, field, given)] == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "expected"),
+    [("integer", 0, 0), ("text", 0, "0"), ("boolean", False, False), ("text", "", ""), ("numeric(4,2)", 0, 0)],
+)
+def test_a_branch_may_be_a_constant_that_is_false_to_python(
+    engine: Engine, kind: str, said: Any, expected: Any
+) -> None:
+    field = {"when": [{"if": {"a": ["x"]}, "then": {"constant": said}}], "otherwise": {"constant": said}, "type": kind}
+
+    assert engine.rows({"a": "text"}, {"x": field}, [{"a": "x"}, {"a": "y"}])[0].values["x"] == expected
+
+
+def test_a_constant_meets_steps_without_padding(engine: Engine) -> None:
+    field = {"constant": "{}", "type": "char(300)", "steps": [{"suffix": "."}, {"truncate_bytes": 7}]}
+
+    (row,) = engine.rows({"a": "text"}, {"x": field, "y": {"from": "a", "type": "text"}}, [{"a": "x"}])
+
+    assert (row.values["x"].rstrip(), row.errors) == ("{}.", [])
 
 
 def test_columns_of_any_collation_are_mapped(engine: Engine) -> None:

@@ -304,6 +304,13 @@ def test_a_server_before_15_is_refused(job: SyncJob) -> None:
     assert only(of_source(job, SOURCE, server=14)).found == "the server is PostgreSQL 14"
 
 
+def test_a_source_whose_texts_may_be_anything_is_told(job: SyncJob) -> None:
+    catalog = Catalog(18, {SOURCE.name: SOURCE}, role="reader", encoding="SQL_ASCII", table_names=(SOURCE.name,))
+    found = fit_source(job, catalog)
+
+    assert "SQL_ASCII" in only(found).found
+
+
 def test_a_word_that_the_sources_server_does_not_know_is_told(job: SyncJob, monkeypatch: pytest.MonkeyPatch) -> None:
     word = job.mapping.fields["start_date"].steps[0]
     monkeypatch.setattr(type(word), "server_min", 17)

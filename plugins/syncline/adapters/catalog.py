@@ -124,7 +124,10 @@ def read_catalog(session: psycopg.Connection, tables: Iterable[str], *, role: st
     read = {row[0]: _table(row, columns[row[0]]) for row in found}
     missing = any(name not in read for name in asked)
     names = tuple(row[0] for row in session.execute(sql.SQL(EVERY_NAME))) if missing else ()
-    return Catalog(server=session.info.server_version // 10_000, tables=read, role=acting, table_names=names)
+    encoding = session.info.parameter_status("server_encoding") or ""
+    return Catalog(
+        server=session.info.server_version // 10_000, encoding=encoding, tables=read, role=acting, table_names=names
+    )
 
 
 def tables_called(session: psycopg.Connection, name: str, *, role: str | None = None) -> tuple[list[str], list[str]]:

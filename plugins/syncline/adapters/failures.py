@@ -40,7 +40,12 @@ REMEDY = {
     "42501": "a grant is missing: compare the role with docs/naming.md, section roles",
     "25006": "the server is read-only: a standby cannot be a target",
     "3D000": "the database does not exist: look at the connection",
+    "22021": "a text is not valid in its database's encoding. Nothing of this transaction was kept. Mend the text at its"
+    " source; a database of encoding SQL_ASCII promises nothing",
     "0A000": "row-level security refuses COPY here: the loader must stage first",
+}
+DIFFERS = {
+    "42883": "The server has no such function: `syncline check --connect` says which word needs a newer PostgreSQL",
 }
 
 
@@ -72,8 +77,8 @@ def classify(error: Exception, doing: str) -> SynclineError:
     if state in ENVIRONMENT or state[:2] in ENVIRONMENT_CLASSES:
         return EnvironmentFailure(f"{said}. {REMEDY.get(state, 'The place is not fit, rows are not to blame')}")
     if state in DRIFT:
-        return SchemaDrift(f"{said}. A table or column is not what the mapping was written for")
-    return TerminalError(f"{said}. Nothing of this transaction was kept")
+        return SchemaDrift(f"{said}. {DIFFERS.get(state, 'A table or column is not what the mapping was written for')}")
+    return TerminalError(f"{said}. {REMEDY.get(state, 'Nothing of this transaction was kept')}")
 
 
 def _named(error: psycopg.Error) -> str:

@@ -549,6 +549,9 @@ class Target:
     def _differs(self) -> Composable:
         names = [name for name in self.job.mapping.fields if name not in self.job.target.key]
         parts: list[Composable] = [sql.SQL("{} is distinct from {}").format(_t(n), self._value(n)) for n in names]
+        # A month equals 30 days to PostgreSQL, and is another interval.
+        spelt = [name for name in names if self.job.mapping.fields[name].type.name == "interval"]
+        parts += [sql.SQL("{}::text is distinct from {}::text").format(_t(n), _s(n)) for n in spelt]
         if self._is_soft and self.job.target.deleted:
             parts.append(_t(self.job.target.deleted))
         return sql.SQL("({})").format(sql.SQL(" or ").join(parts)) if parts else sql.SQL("false")

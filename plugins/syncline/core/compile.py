@@ -66,6 +66,7 @@ def compile_mapping(
     where: Composable | None = None,
     deleted: str | None = None,
     key: Iterable[str] = (),
+    carried: tuple[str, ...] = (),
 ) -> CompiledMapping:
     """Compile a valid mapping over a relation.
 
@@ -74,8 +75,9 @@ def compile_mapping(
         where: Condition over `s`; None reads all rows.
         deleted: Boolean column of the relation that flags deleted rows. Of those only the key is judged.
         key: Target columns of the key.
+        carried: Columns of the relation that the statement gives as they are, after all others.
     """
-    plan = _Plan(mapping, deleted, frozenset(key))
+    plan = _Plan(mapping, deleted, frozenset(key), carried)
     inner = sql.SQL("select {columns} from {relation} as s{lookups}{where}{fence}").format(
         columns=sql.SQL(",\n      ").join([*plan.source_columns(), *plan.computed[0]]),
         relation=relation,
@@ -131,8 +133,8 @@ class _Plan:
         lookups: Joins of the innermost query.
     """
 
-    def __init__(self, mapping: Mapping, deleted: str | None, key: frozenset[str]) -> None:
-        self.mapping, self.deleted, self.key = mapping, deleted, key
+    def __init__(self, mapping: Mapping, deleted: str | None, key: frozenset[str], carried: tuple[str, ...]) -> None:
+        self.mapping, self.deleted, self.key, self.carried = mapping, deleted, key, carried
         self.computed: list[list[Composable]] = [[]]
         self.lookups: list[Composable] = []
         types = mapping.types
@@ -152,7 +154,7 @@ class _Plan:
         ]
         if self.deleted is not None:
             columns.append(template("coalesce({c}, false) as {name}", c=_of("s", self.deleted), name=_id(FLAG)))
-        return columns
+        return [*columns, *(_of("s", name) for name in self.carried)]
 
     def outer_columns(self) -> list[Composable]:
         values: list[Composable] = [
@@ -164,6 +166,7 @@ class _Plan:
             *values,
             template("{d} as {n}", d=deleted, n=_id(DELETED)),
             template("{r} as {n}", r=self._reject(), n=_id(REJECT)),
+            *(_of("m", name) for name in self.carried),
         ]
 
     def _reject(self) -> Composable:
@@ -195,7 +198,7 @@ class _Plan:
         level = 0
         read, named = self.read, self.named
         if spec.lookup is not None:
-            read = Row({TAKEN: self._look_up(spec.lookup)}, {})
+            read = Row({**read.values, TAKEN: self._look_up(spec.lookup)}, read.types)
         kind = spec.begins.gives(self.mapping.types, spec.type)
         here = spec.begins.sql(read, kind)
         item = _Field(name, spec.begins.sql(named, kind) if spec.from_ is not None else here)
@@ -223,7 +226,8 @@ class _Plan:
         converted = convert(item.value, kind, spec.type)
         if converted.fault is not None:
             item.faults.append((converted.code, converted.fault))
-        is_plain = kind == spec.type or (kind.becomes(spec.type) == "lossless" and kind.family == spec.type.family)
+        # Texts get their length at the very end: to a check, a padded char is another text.
+        is_plain = kind == spec.type or spec.type.family == "text"
         item.value = converted.value if is_plain else template("({v})::{t}", v=converted.value, t=spec.type.sql)
         return item
 
@@ -242,7 +246,7 @@ class _Plan:
     def _look_up(self, lookup: Lookup) -> Composable:
         """Join the other table; returns the SQL of what is taken from it."""
         alias = f"0lookup{len(self.lookups)}"
-        self.lookups.append(_lookup_join(lookup, alias))
+        self.lookups.append(_lookup_join(lookup, alias, self.mapping.types))
         taken = _of(alias, "taken")
         if lookup.on_several == "null":
             taken = template("case when {m} = 1 then {t} end", m=_of(alias, "matches"), t=taken)
@@ -277,24 +281,40 @@ def _as_read(name: str, declared: PgType, kind: PgType) -> Composable:
     return template("({c})::{t}", c=column, t=kind.sql)
 
 
-def _lookup_join(lookup: Lookup, alias: str) -> Composable:
+def _lookup_join(lookup: Lookup, alias: str, types: Types) -> Composable:
     """Left join to one row per match key, so that a second match cannot multiply the row."""
-    keys = sql.SQL(", ").join(_id(column) for column in lookup.match)
+    keys = {theirs: _as_matched(_id(theirs), types[ours]) for theirs, ours in lookup.match.items()}
     on = sql.SQL(" and ").join(
-        template("{l} = {s}", l=_of(alias, theirs), s=_of("s", ours)) for theirs, ours in lookup.match.items()
+        template("{l} = {s}", l=_of(alias, theirs), s=_as_matched(_of("s", ours), types[ours]))
+        for theirs, ours in lookup.match.items()
     )
-    order = template(" order by {c} desc nulls last", c=_id(lookup.newest_by)) if lookup.newest_by else sql.SQL("")
-    is_ordered = lookup.newest_by is None and lookup.take_type.family in ("text", "number", "date", "timestamptz")
-    one = "min({take})" if is_ordered else "(array_agg({take}{order}))[1]"
+    taken = template("({t})::{k}", t=_id(lookup.take), k=lookup.take_type.as_read.sql)
     return template(
-        "\n    left join (select {keys}, {one} as taken, count(*) as matches from {table} group by {keys})"
+        "\n    left join (select {keys}, {one} as taken, count(*) as matches from {table} group by {groups})"
         " as {alias} on {on}",
-        keys=keys,
-        one=template(one, take=template("({t})::{k}", t=_id(lookup.take), k=lookup.take_type.as_read.sql), order=order),
+        keys=sql.SQL(", ").join(template("{v} as {n}", v=value, n=_id(name)) for name, value in keys.items()),
+        groups=sql.SQL(", ").join(sql.Literal(n) for n in range(1, len(keys) + 1)),
+        one=_one_of_several(lookup, taken),
         table=table_identifier(lookup.table),
         alias=_id(alias),
         on=on,
     )
+
+
+def _one_of_several(lookup: Lookup, taken: Composable) -> Composable:
+    """An aggregate that gives the same value whatever the order of the rows."""
+    kind = lookup.take_type.as_read
+    if lookup.newest_by is None and kind.family in ("text", "number", "date", "timestamptz"):
+        return template("min({t})", t=taken)
+    spelt = template('({t})::text collate "C"', t=taken)
+    newest = template("{c} desc nulls last, ", c=_id(lookup.newest_by)) if lookup.newest_by else sql.SQL("")
+    # By their text: of arrays array_agg makes no list but an array of more dimensions.
+    return template("((array_agg({s} order by {newest}{s}))[1])::{k}", s=spelt, newest=newest, k=kind.sql)
+
+
+def _as_matched(column: Composable, kind: PgType) -> Composable:
+    """A column of a match; two collations do not meet, and equal is what is equal letter by letter."""
+    return template('({c})::text collate "C"', c=column) if kind.family == "text" else column
 
 
 def _any(faults: list[tuple[str, Composable]]) -> Composable:

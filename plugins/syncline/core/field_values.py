@@ -81,7 +81,7 @@ class Constant(NeverFaulty):
 
     def gives(self, types: Types, field_type: PgType) -> PgType:
         check_literal(self.value, field_type)
-        return field_type
+        return field_type.as_read
 
     def sql(self, row: Row, given: PgType) -> Composable:
         return template("({v})::{t}", v=untyped(self.value), t=given.sql)
@@ -111,7 +111,7 @@ class Computed:
 
 
 class Concat(NeverFaulty, Frozen):
-    """Columns joined by a separator; NULL ones are left out, all NULL gives NULL."""
+    """Columns joined by a separator; NULL ones are left out. All NULL gives NULL, and so does an empty result."""
 
     columns: Columns = Field(description="The columns, in order", examples=[["given_name", "family_name"]])
     separator: str = Field(" ", description="What stands between two values", examples=[" ", ", "])
@@ -203,7 +203,7 @@ class SurrogateKey(NeverFaulty, Frozen):
 
     def gives(self, types: Types, field_type: PgType) -> PgType:
         for column in self.columns:
-            if types[column].family in ("float", "money", "json"):
+            if types[column].element.family in ("float", "money", "json"):
                 raise NotApplicable(
                     f"`surrogate_key` does not take {types[column]} column '{column}': it has many spellings"
                 )
@@ -230,7 +230,8 @@ class Lookup(NeverFaulty, Frozen):
     match: column of the looked-up table -> column of this row.
     on_missing: no match is an error of the row (`reject`), NULL (`null`), or `default`.
     on_several: several matches are an error of the row (`reject`), NULL (`null`), or the row with the greatest
-    `newest_by` is taken (`newest`).
+    `newest_by` is taken (`newest`); of several equally new ones, the value that is first in order of its letters.
+    NULL in a column of `match` equals nothing: the value is NULL or the default, and no error.
     """
 
     table: Table = Field(description="The table that is looked into", examples=["mdm.organisation"])
@@ -342,7 +343,7 @@ class When(Frozen):
                 refused.place = ("when", n, "if")
                 raise
         columns = [types[branch.from_] for branch in self.branches if branch.from_ is not None]
-        given = unified(columns) if columns else field_type
+        given = unified(columns) if columns else field_type.as_read
         for branch in self.branches:
             if branch.constant is not None:
                 check_literal(branch.constant, given)
@@ -404,7 +405,9 @@ def _is_one_of(value: Composable, allowed: tuple[Scalar | None, ...]) -> Composa
 
 
 def _branch(branch: Branch, row: Row, given: PgType) -> Composable:
-    value = row.values[branch.from_] if branch.from_ is not None else untyped(branch.constant or "")
+    value = sql.NULL if branch.constant is None else untyped(branch.constant)
+    if branch.from_ is not None:
+        value = row.values[branch.from_]
     return template("({v})::{t}", v=value, t=given.sql)
 
 

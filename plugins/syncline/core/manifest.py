@@ -17,7 +17,7 @@ from pydantic_core import PydanticCustomError
 from syncline.core import cron
 from syncline.core.files.findings import nearest
 from syncline.core.mapping import Fault
-from syncline.core.models import NAME, Frozen, Name, Table, Version
+from syncline.core.models import NAME, Frozen, Name, Sentence, Table, Version
 from syncline.core.references import Day
 from syncline.core.transforms import Scalar
 
@@ -112,8 +112,8 @@ class Tenancy(Frozen):
     column: Name | None = Field(
         None, description="Target column that holds the tenant; part of target.key", examples=["tenant_id"]
     )
-    none: str | None = Field(
-        None, min_length=10, description="Why the rows belong to no tenant",
+    none: Sentence | None = Field(
+        None, description="Why the rows belong to no tenant",
         examples=["reference data that all tenants share"],
     )  # fmt: skip
 
@@ -262,7 +262,7 @@ class Manifest(Frozen):
     version: Version = Field(
         description="Version of this agreement; a change that readers notice raises the first part"
     )
-    description: Annotated[str, Field(min_length=10)] = Field(
+    description: Sentence = Field(
         description="What is copied and what for, in a sentence",
         examples=["UK workers as payroll needs them to pay wages"],
     )
@@ -288,7 +288,7 @@ class Manifest(Frozen):
     )
     contract: Contract | None = Field(
         None, description="The data contract: a URL, or a path below the project's root (SYNC-001)",
-        examples=["docs/registry.md#mdm__payroll__worker", "https://contracts.example.org/payroll/worker"],
+        examples=["docs/contracts/master-data.md#mdm__payroll__worker", "https://contracts.example.org/payroll/worker"],
     )  # fmt: skip
     reviewed_on: Day | None = Field(
         None, description="Day on which owner and readers last went through this agreement; due again after 92 days",
@@ -346,4 +346,4 @@ class Manifest(Frozen):
         filled = [target.stamps.batch, target.stamps.loaded_at, target.deleted]
         for n, column in enumerate(filled):
             if column is not None and column in filled[:n]:
-                yield ("target",), "M20", f"two values would go into target column '{column}'", ""
+                yield ("target",), "M20", f"two values would go into target column '{column}'", "name two columns"

@@ -13,6 +13,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 from pydantic_core import PydanticCustomError
 
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")  # what PostgreSQL keeps without quoting
+NAME_LENGTH_MAX = 63
+SENTENCE_MIN = 10
 VERSION = re.compile(r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)")
 
 
@@ -23,8 +25,18 @@ class Frozen(BaseModel):
 
 
 def _name(value: str) -> str:
+    if len(value) > NAME_LENGTH_MAX:
+        said = "a name of {n} characters; PostgreSQL keeps {max}"
+        raise PydanticCustomError("M13", said, {"n": len(value), "max": NAME_LENGTH_MAX})
     if not NAME.fullmatch(value):
         raise PydanticCustomError("M13", "'{value}' is not a name; a-z, 0-9 and _, at most 63", {"value": value[:80]})
+    return value
+
+
+def _sentence(value: str) -> str:
+    if len(value.strip()) < SENTENCE_MIN:
+        said = "'{value}' tells a reader too little; a sentence of at least {n} characters"
+        raise PydanticCustomError("M02", said, {"value": value.strip()[:60], "n": SENTENCE_MIN})
     return value
 
 
@@ -48,6 +60,7 @@ def null_word(value: object) -> object:
 
 
 Name = Annotated[str, AfterValidator(_name)]
+Sentence = Annotated[str, AfterValidator(_sentence)]  # for people who review the file
 Table = Annotated[str, AfterValidator(_table)]
 Version = Annotated[str, AfterValidator(_version)]
 

@@ -21,7 +21,7 @@ from syncline.core.job import SyncJob
 from syncline.core.job_files import examine_mapping, job_ids, load_job
 from syncline.core.mapping import Mapping
 from syncline.steps import sampling
-from syncline.steps.sampling import Mapped, mask
+from syncline.steps.sampling import Sampled, mask
 
 SAMPLE_ROWS_MAX = 100_000
 
@@ -146,15 +146,14 @@ def _shape(before: str, after: str, old: Mapping, new: Mapping) -> MappingDiffer
 def _changes(
     job: SyncJob, old: Mapping, new: Mapping, session: psycopg.Connection, limit: int, found: MappingDifference
 ) -> Iterator[ChangedRow]:
-    for portion in sampling.sampled(job, session, [old, new], limit, in_order=True):
-        pairs = zip(sampling.mapped(session, old, portion), sampling.mapped(session, new, portion), strict=True)
-        for given, (was, becomes) in zip(sampling.read_json(portion), pairs, strict=True):
-            found.sampled_rows += 1
-            if (changed := _changed(job, given, was, becomes)) is not None:
-                yield changed
+    sides = (sampling.sampled(job, session, one, job.source.key, limit, in_order=True) for one in (old, new))
+    for was, becomes in zip(*sides, strict=True):
+        found.sampled_rows += 1
+        if (changed := _changed(was, becomes)) is not None:
+            yield changed
 
 
-def _changed(job: SyncJob, given: dict[str, Any], was: Mapped, becomes: Mapped) -> ChangedRow | None:
+def _changed(was: Sampled, becomes: Sampled) -> ChangedRow | None:
     """The difference of one row; fields that only one mapping has are told once, not per row."""
     fields = [
         ChangedField(name, value, becomes.values[name])
@@ -163,7 +162,7 @@ def _changed(job: SyncJob, given: dict[str, Any], was: Mapped, becomes: Mapped) 
     ]
     if not fields and was.errors == becomes.errors:
         return None
-    return ChangedRow({name: given[name] for name in job.source.key}, fields, was.errors, becomes.errors)
+    return ChangedRow(was.given, fields, was.errors, becomes.errors)
 
 
 def _masked(row: ChangedRow, personal: set[str], feeding: set[str]) -> ChangedRow:

@@ -35,11 +35,8 @@ def preview(job: SyncJob, *, limit: int, unmask: bool = False) -> list[PreviewRo
     feeding = sampling.feeding(mapping, personal)
     with sampling.sampling(job, "preview", mapping) as session:
         return [
-            PreviewRow(sampling.masked(given, feeding), sampling.masked(row.values, personal), row.errors)
-            for portion in list(sampling.sampled(job, session, [mapping], limit))
-            for given, row in zip(
-                sampling.read_json(portion), sampling.mapped(session, mapping, portion, job.target.key), strict=True
-            )
+            PreviewRow(sampling.masked(row.given, feeding), sampling.masked(row.values, personal), row.errors)
+            for row in sampling.sampled(job, session, mapping, mapping.source, limit, key=job.target.key)
         ]
 
 

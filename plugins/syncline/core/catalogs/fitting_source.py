@@ -28,7 +28,7 @@ INSTANT, FLAG = PgType("timestamptz"), PgType("boolean")
 def fit_source(job: SyncJob, catalog: Catalog) -> list[Misfit]:
     """What of the source, and of the tables that lookups read, does not fit the job."""
     table = catalog.tables.get(job.source.table)
-    found = [*server_misfits(catalog, ("source", "connection")), *_words(job, catalog)]
+    found = [*server_misfits(catalog, ("source", "connection")), *_words(job, catalog), *_encoding(catalog)]
     if table is None:
         found.append(no_table("manifest", ("source", "table"), job.source.table, catalog))
     else:
@@ -57,6 +57,14 @@ def _words(job: SyncJob, catalog: Catalog) -> Iterator[Misfit]:
                 if word.server_min > max(catalog.server, SERVER_MIN):
                     said = f"`{word.word}` needs PostgreSQL {word.server_min}; the source is {catalog.server}"
                     yield Misfit("mapping", ("fields", name, kind, n), PLACE, said, weight="certain")
+
+
+def _encoding(catalog: Catalog) -> Iterator[Misfit]:
+    """Nobody can tell a server to leave out what is no text: one such value ends the batch."""
+    if catalog.encoding == "SQL_ASCII":
+        said = "the source's database has encoding SQL_ASCII: a text that is not UTF-8 would end every batch"
+        mend = "read a copy whose encoding is known (pg_dump --encoding, createdb --encoding=UTF8)"
+        yield Misfit("manifest", ("source", "connection"), PLACE, said, mend)
 
 
 def _source_rights(job: SyncJob, table: Table, catalog: Catalog) -> Iterator[Misfit]:

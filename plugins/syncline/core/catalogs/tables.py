@@ -152,12 +152,14 @@ class Catalog:
 
     Attributes:
         role: On whose behalf rights were asked.
+        encoding: Of the database; SQL_ASCII promises nothing about its texts.
         table_names: All tables of the database, where one that was asked for is missing.
     """
 
     server: int
     tables: Mapping[str, Table]
     role: str = ""
+    encoding: str = "UTF8"
     table_names: tuple[str, ...] = field(default=())
 
 

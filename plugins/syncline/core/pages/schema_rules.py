@@ -53,6 +53,10 @@ SPELT: dict[Callable[..., Any], Schema] = {
     function_of(models.Table): _text(
         rf"{models.NAME.pattern}\.{models.NAME.pattern}", "a table with its schema: mdm.worker"
     ),
+    function_of(models.Sentence): {
+        "type": "string", "pattern": rf"^\s*\S[\s\S]{{{models.SENTENCE_MIN - 2},}}\S\s*$",
+        "patternErrorMessage": "a sentence for whoever reviews the file",
+    },
     function_of(models.Version): _text(
         models.VERSION.pattern.replace(r"\d", "[0-9]"), "three numbers: 1.2.0", examples=["1.0.0"]
     ),
