@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from syncline.core.files import strict_yaml
 from syncline.core.files.findings import Finding, nearest
-from syncline.core.files.pydantic_places import tell, tell_empties
+from syncline.core.files.pydantic_places import FINDINGS, tell, tell_empties
 from syncline.core.models import NAME, Frozen
 from syncline.core.references import Calendar, CodeList
 
@@ -43,9 +43,10 @@ class ProjectReferences:
             near = nearest(name, (other.stem for other in path.parent.glob("*.yaml")))
             hint = f". Did you mean '{near}'?" if near else ""
             raise PydanticCustomError("M17", "{path} does not exist{hint}", {"path": shown, "hint": hint})
-        model, data, _ = examine_reference(self.root, folder, name)
+        model, data, findings = examine_reference(self.root, folder, name)
         if not isinstance(model, kind):
-            raise PydanticCustomError("M17", "{path} has mistakes of its own", {"path": shown})
+            told = {"path": shown, "allowed": "mend that file: its mistakes are told with this one", FINDINGS: findings}
+            raise PydanticCustomError("M17", "{path} has mistakes of its own", told)
         self.used[shown] = data
         return model
 

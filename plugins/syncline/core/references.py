@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Protocol, Self
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from syncline.core.models import Frozen, Version
+from syncline.core.models import Frozen, Sentence, Version
 
 DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")  # the other spellings of ISO 8601 are for machines
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -57,10 +57,12 @@ class Entry(Frozen):
 
 
 def _entries(value: Any) -> Any:
-    """`active` is `[{value: active}]`; so is what should have been a text, to be told as that."""
-    if isinstance(value, list | tuple):
-        return value
-    return (value,) if isinstance(value, dict | Entry) else ({"value": value},)
+    if isinstance(value, str):
+        return ({"value": value},)
+    if isinstance(value, int | float):
+        shown = {"value": str(value).lower()[:40], "allowed": f'a text in quotes: "{str(value).lower()[:40]}"'}
+        raise PydanticCustomError("M02", "{value} is no counterpart", shown)
+    return (value,) if isinstance(value, dict) else value
 
 
 def _one_at_a_time(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
@@ -79,7 +81,7 @@ class CodeList(Frozen):
     """One `include/code_lists/<name>.yaml`: code -> its counterpart, or several with their periods."""
 
     version: Version = Field(description="Version of this list; every change raises it")
-    description: Annotated[str, Field(min_length=10)] = Field(
+    description: Sentence = Field(
         description="What the codes are, and whose", examples=["Status of a worker, as payroll calls it"]
     )
     source: str = Field("", description="Who publishes the list, and where", examples=["ISO 4217, list one"])
@@ -119,7 +121,7 @@ class Calendar(Frozen):
     """
 
     version: Version = Field(description="Version of this calendar; every change raises it")
-    description: Annotated[str, Field(min_length=10)] = Field(
+    description: Sentence = Field(
         description="Whose days these are", examples=["Bank holidays of England and Wales"]
     )
     source: str = Field(

@@ -111,7 +111,8 @@ class DivideBy(Transform):
         if self.scale is None:
             return product(value, reciprocal(self._divisor) or Decimal(1))
         v = template("({v})::numeric", v=value)
-        d, step = sql.Literal(abs(self._divisor)), sql.Literal(Decimal(1).scaleb(-self.scale))
+        # copy_abs: abs() rounds to 28 digits
+        d, step = sql.Literal(self._divisor.copy_abs()), sql.Literal(Decimal(1).scaleb(-self.scale))
         # div() cuts the exact quotient q towards zero; r is what is left of the dividend.
         nearer = {
             "truncate": "q",
@@ -135,7 +136,7 @@ def reciprocal(divisor: Decimal) -> Decimal | None:
     top, bottom = divisor.as_integer_ratio()
     for digits in range(DIGITS_MAX + 1):
         if (bottom * 10**digits) % top == 0:
-            return Decimal(bottom * 10**digits // top).scaleb(-digits)
+            return Decimal(f"{bottom * 10**digits // top}E-{digits}")  # arithmetic would round it to 28 digits
     return None
 
 

@@ -69,7 +69,7 @@ class ParseNumber(Transform):
     word: Literal["parse_number"] = "parse_number"
     may_reject: ClassVar[bool] = True
     cost: ClassVar[Cost] = "heavy"
-    examples: ClassVar[tuple[str, ...]] = ("parse_number", "{parse_number: {decimal: ',', thousands: .}}")
+    examples: ClassVar[tuple[str, ...]] = ("parse_number", "{parse_number: {decimal: ',', thousands: '.'}}")
     decimal: Mark = Field(".", description="The sign before the decimals", examples=[","])
     thousands: Thousands = Field(
         "", description="The sign between groups of three digits; none if empty", examples=["."]
@@ -144,7 +144,7 @@ class Round(Transform):
 class FormatNumber(Transform):
     """A number as text with a fixed number of decimals: `{format_number: {decimals: 2}}` writes 1234.50.
 
-    `decimal` and `thousands` are the signs: `{decimals: 2, decimal: ',', thousands: .}` writes 1.234,50. NULL stays
+    `decimal` and `thousands` are the signs: `{decimals: 2, decimal: ',', thousands: '.'}` writes 1.234,50. NULL stays
     NULL. More decimals than are written (`round` goes before), more than 30 digits, NaN and infinity are errors of the
     row.
     """
@@ -154,7 +154,7 @@ class FormatNumber(Transform):
     may_reject: ClassVar[bool] = True
     examples: ClassVar[tuple[str, ...]] = (
         "{format_number: {decimals: 2}}",
-        "{format_number: {decimals: 2, decimal: ',', thousands: .}}",
+        "{format_number: {decimals: 2, decimal: ',', thousands: '.'}}",
     )
     decimals: StrictInt = Field(
         ge=0, le=12, description="Decimals that are written, no more and no fewer", examples=[2]
