@@ -29,7 +29,7 @@ from syncline.core.cron import next_runs
 from syncline.core.errors import EnvironmentFailure, SynclineError, TransientError
 from syncline.core.files.findings import Finding, nearest, printable
 from syncline.core.job import SyncJob
-from syncline.core.job_files import job_ids, load_job
+from syncline.core.job_files import examine_job, job_ids, load_job
 from syncline.core.values import BatchSummary, Mode, RunRequest, State
 
 if TYPE_CHECKING:
@@ -61,20 +61,22 @@ def check(
     root, only = _root_and_files(what or [])
     started = time.monotonic()
     jobs, findings = check_project(root)
-    early = _future_reviews(root, jobs)
-    findings += early
-    jobs = [job for job in jobs if not _files_of(job) & {finding.path for finding in early}]
     elapsed_s = time.monotonic() - started
     compared = _compare(root, jobs, only) if connect else None
     findings = sorted([*findings, *(compared.findings if compared else [])])
     findings = [finding for finding in findings if only is None or finding.path in only]
+    notes = [*_future_reviews(root, jobs), *(compared.notes if compared else [])]
+    notes = [note for note in notes if only is None or note.path in only]
+    spoilt = {finding.path for finding in findings}
+    jobs = [job for job in jobs if not _files_of(job) & spoilt]
     if as_json:
         said = {"jobs": len(jobs), "findings": [finding.as_dict() for finding in findings]}
+        said |= {"notes": [note.as_dict() for note in notes]}
         if compared is not None:
-            said |= {"compared": compared.compared, "notes": [note.as_dict() for note in compared.notes]}
+            said |= {"compared": compared.compared}
         print(json.dumps(said, indent=2))
     else:
-        for note in compared.notes if compared else []:
+        for note in notes:
             print(f"note: {note}", file=sys.stderr)
         _print_findings(findings, len(jobs), elapsed_s)
         if compared is not None:
@@ -310,7 +312,16 @@ def _root_and_files(what: list[str]) -> tuple[Path, set[str] | None]:
         raise typer.BadParameter("the files are of several projects; check one at a time")
     root = _project(roots.pop())
     only = {path.relative_to(root).as_posix() for path in paths}
-    return root, only | {f"include/mappings/{one}.yaml" for one in what if one in job_ids(root)}
+    for path in paths:
+        if path.parent.name == "manifests":
+            only |= _files_behind(root, path.stem)
+    return root, only
+
+
+def _files_behind(root: Path, job_id: str) -> set[str]:
+    """The files that a manifest stands on: it makes no DAG while one of them has a mistake."""
+    job, findings = examine_job(root, job_id)
+    return {finding.path for finding in findings} | (_files_of(job) if job is not None else set())
 
 
 def _path(what: str) -> Path:
@@ -359,7 +370,8 @@ def _print_findings(findings: list[Finding], jobs: int, elapsed_s: float) -> Non
     files = len({finding.path for finding in findings})
     codes = ", ".join(sorted({finding.code for finding in findings}))
     said = f"{len(findings)} mistakes in {files} files" if findings else "no mistakes"
-    print(f"{jobs} jobs are valid, {said}, read in {elapsed_s:.2f} s", file=sys.stderr)
+    valid = "1 job is valid" if jobs == 1 else f"{jobs} jobs are valid"
+    print(f"{valid}, {said}, read in {elapsed_s:.2f} s", file=sys.stderr)
     if findings:
         print(f"docs/errors.md explains {codes}", file=sys.stderr)
 

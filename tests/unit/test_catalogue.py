@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from syncline import __main__ as command
+from syncline.core.files.strict_yaml import read_text
 from syncline.core.mapping import BEGINNINGS
 from syncline.core.pages import catalogue
 from syncline.core.pages.catalogue import BEGINNING_EXAMPLES, generated, manifests_page, transforms_page
 from syncline.core.pages.schemas import FILES, example_value, paragraphs, word_schema
+from syncline.core.pages.snippets import SNIPPETS
 from syncline.core.reference_files import ProjectReferences
 from syncline.core.transforms.base import Check, Transform, Worded
 from tests.conftest import ROOT
@@ -80,7 +83,34 @@ def test_every_beginning_is_told_and_its_example_is_read() -> None:
         assert "```yaml" in section(PAGE, word)
 
 
+@pytest.mark.parametrize("kind", KNOWN, ids=word_of)
+def test_what_a_word_tells_may_be_written_in_a_file(kind: type[Worded]) -> None:
+    quoted = re.findall(r"`(\{.*?\})`", " ".join(paragraphs(kind.__doc__ or "")))
+    for example in (*kind.examples, *quoted):
+        assert read_text(f"x: {example}\n", "example").findings == []
+
+
+def test_the_yaml_of_every_page_may_be_written_in_a_file() -> None:
+    pages = {path.relative_to(ROOT).as_posix(): path.read_text() for path in (ROOT / "docs").rglob("*.md")}
+    for name, page in {**pages, **generated(ROOT)}.items():
+        for block in re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL):
+            told = [
+                finding for finding in read_text(block, name).findings if finding.code != "M03"
+            ]  # a list of examples
+            assert told == [] or "# <- M" in block, block
+
+
+@pytest.mark.parametrize("snippet", [one for snippets in SNIPPETS.values() for one in snippets], ids=str)
+def test_what_an_editor_offers_comes_back_from_the_file_as_it_is(snippet: dict[str, Any]) -> None:
+    page = "\n".join(catalogue._as_yaml(snippet["body"]))
+
+    assert read_text(page, "snippet").findings == []
+    assert read_text(page, "snippet").data == snippet["body"]
+
+
 def test_examples_mean_what_a_mapping_would_read() -> None:
+    with pytest.raises(ValueError, match="can be read in two ways"):
+        example_value("{parse_number: {thousands: .}}")
     assert example_value("{range: {min: 1950-01-01}}") == {"range": {"min": "1950-01-01"}}
     assert example_value("trim") == "trim"
 

@@ -60,7 +60,7 @@ def test_check_of_a_good_project_ends_with_0(tmp_path: Path, syncline: Syncline)
     ended = syncline("check")
 
     assert (ended.code, ended.out) == (0, "")
-    assert ended.err.startswith("1 jobs are valid, no mistakes, read in 0.")
+    assert ended.err.startswith("1 job is valid, no mistakes, read in 0.")
 
 
 def test_check_tells_every_mistake_of_every_file_and_ends_with_1(tmp_path: Path, syncline: Syncline) -> None:
@@ -144,6 +144,7 @@ def test_check_as_json_is_for_programs(tmp_path: Path, syncline: Syncline) -> No
                 "docs": "docs/errors.md#m02",
             }
         ],
+        "notes": [],
     }
     write_project(tmp_path)
     assert (syncline("check", "--json").code, ended.err) == (0, "")
@@ -156,6 +157,14 @@ def test_check_of_one_file_tells_its_own_mistakes_only(tmp_path: Path, syncline:
 
     assert ended.code == 1
     assert [line.split(" ")[1] for line in ended.lines if line.startswith("include/")] == ["M01"]
+
+
+def test_check_of_one_manifest_tells_the_mistakes_of_all_that_it_stands_on(tmp_path: Path, syncline: Syncline) -> None:
+    root = write_project(tmp_path, mapping=MAPPING.replace("upper", "uper"))
+
+    ended = syncline("check", str(root / "include" / "manifests" / f"{JOB}.yaml"))
+
+    assert (ended.code, ended.out.startswith(f"include/mappings/{JOB}.yaml:")) == (1, True)
 
 
 def test_check_of_one_manifest_shows_when_it_runs_next(tmp_path: Path, syncline: Syncline) -> None:

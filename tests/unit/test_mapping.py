@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from syncline.core.compile import TRAILER, compile_mapping
 from syncline.core.job_files import load_job
 from syncline.core.mapping import RESERVED, Mapping
 from syncline.core.transforms import WORD_MODULES, Check, Transform
-from syncline.core.transforms.checks import why_not_portable
-from syncline.core.types import EVERY_FAMILY
+from syncline.core.transforms.patterns import why_not_portable
+from syncline.core.types import EVERY_FAMILY, FAMILIES
 from tests.conftest import ROOT
 from tests.unit.project_files import JOB, MAPPING, findings_of, write_project
 
@@ -89,6 +90,7 @@ def test_an_honest_field_has_no_faults(field: dict[str, Any]) -> None:
         ({"from": "a", "type": "numeric",
           "steps": [{"parse_number": {"decimal": ",", "thousands": ","}}]}, "one sign for decimals and thousands"),
         ({"constant": "2026-02-30", "type": "date"}, "'2026-02-30' is not a date"),
+        ({"constant": "abc", "type": "varchar(2)"}, "'abc' is not a varchar(2) write a value that the type holds"),
         ({"constant": "1.005", "type": "numeric(12,2)"}, "'1.005' is not a numeric(12,2)"),
         ({"constant": 70000, "type": "smallint"}, "'70000' is not a smallint"),
         ({"constant": True, "type": "integer"}, "'true' is not a integer"),
@@ -107,6 +109,77 @@ def test_what_would_lose_misread_or_fail_is_refused_with_the_way_out(field: dict
     assert said in fault
 
 
+TYPES = (
+    *FAMILIES, "varchar(40)", "char(3)", "numeric(12,2)", "numeric(10,0)", "numeric(38,20)", "time(3)", "timestamp(3)",
+    "timestamptz(0)", "timestamptz(4)", "text[]", "integer[]", "numeric(12,2)[]", "json[]", "money[]", "varchar(5)[]",
+)  # fmt: skip
+SUGGESTED = re.compile(
+    r"say how in steps: (?P<steps>\[.*?\])(?P<lossy>, and why something may be lost: lossy: .*)?(?:; or .*)?"
+)
+
+
+def test_what_is_suggested_for_any_two_types_passes_the_check(tmp_path: Path) -> None:
+    source = {f"s{n}": kind for n, kind in enumerate(TYPES)}
+    fields = {f"f_{n}_{m}": {"from": f"s{n}", "type": kind} for n in range(len(TYPES)) for m, kind in enumerate(TYPES)}
+    refused = Mapping.model_validate({"version": "1.0.0", "source": source, "fields": fields}).faults()
+    read, mended, hopeless = set(), [], set()
+    for (_, name, *_), _, found, allowed, *_ in refused:
+        given, kind = str(fields[name]["from"]), str(fields[name]["type"])
+        if match := SUGGESTED.fullmatch(allowed):
+            lossy = ", lossy: the shop needs no more" if match["lossy"] else ""
+            steps = match["steps"].replace("<zone>", "Europe/London")
+            mended.append(f'  {name}: {{from: {given}, type: "{kind}", steps: {steps}{lossy}}}')
+            read.add(given)
+        else:
+            assert allowed.startswith("no step makes "), (found, allowed)
+            hopeless.add((source[given], kind))
+    declared = "".join(f"  {name}: {kind}\n" for name, kind in source.items() if name in read)
+    text = "version: 1.0.0\nsource:\n" + declared + "fields:\n" + "\n".join(mended) + "\n"
+
+    root = write_project(tmp_path)
+    (root / "include" / "mappings" / "mended.yaml").write_text(text)
+
+    assert findings_of(root) == []
+    assert len(mended) > 500
+    assert not {given for given, kind in hopeless if kind in ("text", "jsonb")}
+    assert (
+        not {kind for given, kind in hopeless if given == "text"}
+        - {"money", "timetz"}
+        - {k for k in TYPES if "[]" in k}
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "steps"),
+    [
+        ("text", "numeric(12,2)", "[parse_number, {round: {scale: 2, mode: half_even}}]"),
+        ("text", "timestamptz", "[{parse_timestamp: {zone: in_text}}]"),
+        ("text", "jsonb", "[parse_json]"),
+        ("text", "text[]", '[{split_to_array: ","}]'),
+        ("text[]", "text", '[{join: {separator: ", ", nulls: reject}}]'),
+        ("double precision", "numeric(6,3)", "[{cast: numeric}, {round: {scale: 3, mode: half_even}}]"),
+        ("timestamp", "date", "[to_date]"),
+        ("timestamptz", "date", "[{date_in: <zone>}]"),
+        ("timestamp", "timestamptz", "[{in_zone: <zone>}]"),
+        ("date", "timestamptz", "[start_of_day, {in_zone: <zone>}]"),
+        ("numeric", "integer", "[{cast: integer}]"),
+        ("numeric", "boolean", "[{cast: integer}, {parse_boolean: {true_is: [1], false_is: [0]}}]"),
+        ("uuid", "integer", "no step makes integer of uuid"),
+    ],
+)
+def test_the_steps_that_are_suggested_are_the_ones_of_these_types(given: str, kind: str, steps: str) -> None:
+    document = {"version": "1.0.0", "source": {"a": given}, "fields": {"x": {"from": "a", "type": kind}}}
+    ((_, _, _, allowed),) = Mapping.model_validate(document).faults()  # type: ignore[misc]
+
+    assert steps in allowed
+
+
+def test_steps_that_are_there_already_stay() -> None:
+    (fault,) = faults(**{"from": "a", "type": "date", "steps": ["trim"]})
+
+    assert "add at the end of steps: [{parse_date: iso}]" in fault
+
+
 @pytest.mark.parametrize(
     ("field", "said"),
     [
@@ -115,7 +188,7 @@ def test_what_would_lose_misread_or_fail_is_refused_with_the_way_out(field: dict
         ({"from": "a", "concat": {"columns": ["a", "b"]}, "type": "text"}, "found from and concat"),
         ({"from": "a", "type": "text", "steps": [{"round": {"scale": 2}}]}, "Field required"),
         ({"from": "a", "type": "text", "steps": [{"trim": 5}]}, "`trim` takes no value; write `trim`"),
-        ({"from": "a", "type": "text", "steps": [{"round": 2}]}, "`round` takes no value; write `{round: {scale: ...}}`"),
+        ({"from": "a", "type": "text", "steps": [{"round": 2}]}, "write `{round: {scale: 2, mode: half_even}}`"),
         ({"from": "a", "type": "text", "steps": [{"word": "trim"}]}, "Input tag 'word'"),
         ({"from": "a", "type": "text", "steps": [{"word": "truncate", "length": 5}]}, "valid"),
         ({"from": "a", "type": "text", "steps": [{"trim": None, "upper": None}]}, "valid"),

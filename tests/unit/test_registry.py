@@ -396,10 +396,10 @@ def test_a_review_on_a_day_that_has_not_come_is_told_at_its_place(tmp_path: Path
     assert (told.path, told.line, told.code) == (
         f"include/manifests/{JOB}.yaml", line_of(GOVERNED, "reviewed_on"), "M02",
     )  # fmt: skip
-    assert told.found == "'2026-10-06' has not come yet"
+    assert told.found == "'2026-10-06' has not come yet, or this machine's clock is behind"
 
 
-def test_check_refuses_it_by_the_clock_of_the_command(
+def test_check_notes_it_and_does_not_fail_on_a_machine_whose_clock_is_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_project(tmp_path, GOVERNED.replace("2026-10-06", "2999-01-01"))
@@ -410,5 +410,5 @@ def test_check_refuses_it_by_the_clock_of_the_command(
         command.main()
 
     said = capsys.readouterr()
-    assert (left.value.code, said.err[:13]) == (1, "0 jobs are va")
-    assert "M02 '2999-01-01' has not come yet" in said.out
+    assert (left.value.code, said.out) == (0, "")
+    assert said.err.startswith("note: include/manifests/") and "M02 '2999-01-01' has not come yet" in said.err

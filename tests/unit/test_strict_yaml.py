@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syncline.core.files.documents import KEY, MISTAKES_MAX, Document
-from syncline.core.files.strict_yaml import BYTES_MAX, DEPTH_MAX, read
+from syncline.core.files.strict_yaml import BYTES_MAX, DEPTH_MAX, read, read_text, written
 
 
 def parsed(tmp_path: Path, content: str | bytes) -> Document:
@@ -69,6 +69,70 @@ def test_what_can_be_read_in_two_ways_wants_quotes(tmp_path: Path, written: str)
 
     assert said.startswith(f"file.yaml:2:4: M06 `{written}`")
     assert f'quote this value: "{written}"' in said
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [("yes", "true"), ("On", "true"), ("True", "true"), ("N", "false"), ("OFF", "false"), ("NULL", "null"),
+     ("0.10", "0.1"), ("1.", "1"), (".5", "0.5"), ("1e-3", "0.001"), ("1_000", "1000"), ("+5", "5"), ("010", "10")],
+)  # fmt: skip
+def test_who_meant_no_text_is_told_what_to_write(tmp_path: Path, text: str, plain: str) -> None:
+    (said,) = told(tmp_path, f"a: {text}\n")
+
+    assert said.endswith(f'quote this value: "{text}"; or write {plain}, if that is meant')
+    assert told(tmp_path, f"a: {plain}\n") == []
+
+
+@pytest.mark.parametrize("text", ["0x1F", "12:30:45", ".inf", "12345678901234567890"])
+def test_what_has_no_other_spelling_is_only_quoted(tmp_path: Path, text: str) -> None:
+    assert "if that is meant" not in told(tmp_path, f"a: {text}\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "whole", "column"),
+    [
+        ("a: {type: numeric(12,2)}\n", "numeric(12,2)", 11),
+        ("a: {type: numeric(12, 2), from: b}\n", "numeric(12, 2)", 11),
+        ("a:\n  {from: b, type: numeric(12,2) }\n", "numeric(12,2)", 19),
+    ],
+)
+def test_a_value_that_a_comma_cuts_in_two_is_one_mistake(tmp_path: Path, content: str, whole: str, column: int) -> None:
+    document = parsed(tmp_path, content)
+
+    (finding,) = document.findings
+    assert (finding.code, finding.column, finding.length) == ("M06", column, len(whole))
+    assert finding.allowed == f'put it in quotes: "{whole}"'
+    assert document.data["a"]["type"] == whole  # so that nothing else is told of it
+
+
+@pytest.mark.parametrize(
+    "content", ["a: {f(x, y)}\n", "a: {b: f(x, y): z}\n", "a: {b: 'f(x', y)}\n", "a: {b: (x), y)}\n"]
+)
+def test_what_only_looks_cut_is_left_alone(tmp_path: Path, content: str) -> None:
+    assert not any("cut in two" in said for said in told(tmp_path, content))
+
+
+@pytest.mark.parametrize("kind", ["text[]", "numeric(12,2)[]", "double precision[]"])
+@pytest.mark.parametrize("form", ["a: {{type: {}}}\n", "a: {{type: {}, from: b}}\n", "a: [{}]\n"])
+def test_brackets_of_a_type_inside_of_brackets_want_quotes(tmp_path: Path, kind: str, form: str) -> None:
+    (said,) = told(tmp_path, form.format(kind))
+
+    assert said.endswith('M06 a value that ends in [], inside { } or [ ]; put a type in quotes there: "text[]"')
+
+
+@given(
+    value=st.recursive(
+        st.none() | st.booleans() | st.integers(-(10**15), 10**15) | st.sampled_from([0.1, 2.0, 0.00001])
+        | st.text(alphabet="aNyes01.,:-_@/ '\"{}[]#&*!|>%?é") | st.sampled_from(["NO", "on", "null", "~", "1.10", "010"]),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("aNy0 -:.,", min_size=1), inner, max_size=3),
+        max_leaves=6,
+    )
+)  # fmt: skip
+def test_what_is_written_is_read_back(value: object) -> None:
+    document = read_text(f"a: {written(value)}\n", "file.yaml")
+
+    assert [finding for finding in document.findings if finding.code != "M16"] == []  # Jinja has no other spelling
+    assert document.data == {"a": value}
 
 
 def test_a_number_that_a_float_would_round_is_not_rounded_in_silence(tmp_path: Path) -> None:
@@ -219,7 +283,7 @@ def test_a_secret_is_refused_and_nobody_gets_to_see_it(tmp_path: Path, content: 
 
 @pytest.mark.parametrize(
     "content",
-    ["source: {password: text, token: numeric(14,4)}", "a: https://example.org/tokens/x:y", "a: 'the token is kept'",
+    ["source: {password: text, token: \"numeric(14,4)\"}", "a: https://example.org/tokens/x:y", "a: 'the token is kept'",
      "url: postgresql://db.example.org/payroll", "mail: someone@example.org", "c: sk-short"],
 )  # fmt: skip
 def test_what_only_sounds_like_a_secret_passes(tmp_path: Path, content: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import product
 
 import pytest
@@ -43,6 +44,29 @@ def test_a_type_is_shown_as_postgres_shows_it(spelling: str, shown: str) -> None
 )  # fmt: skip
 def test_what_is_not_in_the_list_is_no_type(spelling: str) -> None:
     with pytest.raises(ValueError, match=r"is not a type|precision|length|digits"):
+        PgType.parse(spelling)
+
+
+@pytest.mark.parametrize(
+    ("spelling", "right"),
+    [("NUMBER(12,2)", "numeric(12,2)"), ("number(10)", "numeric(10,0)"), ("Decimal(12, 2)", "numeric(12,2)"),
+     ("VARCHAR2(40 CHAR)", "varchar(40)"), ("character varying(40)", "varchar(40)"), ("NVARCHAR(40)", "varchar(40)"),
+     ("TEXT", "text"), ("int(11)", "integer"), ("integer(4)", "integer"), ("TIMESTAMP WITH TIME ZONE", "timestamptz"),
+     ("timestamp(3) with time zone", "timestamptz(3)"), ("timestamp(3) without time zone", "timestamp(3)"),
+     ("string[]", "text[]"), ("BOOL[]", "boolean[]"), ("numeric (12,2)", "numeric(12,2)"), ("text ", "text"),
+     ("numeric( 12, 2 )", "numeric(12,2)"), ("float(24)", "double precision"), ("datetime", "timestamp")],
+)  # fmt: skip
+def test_who_writes_another_systems_spelling_is_told_ours(spelling: str, right: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"'{spelling}' is not a type; write {right}") + "$"):
+        PgType.parse(spelling)
+    assert str(PgType.parse(right)) == right
+
+
+@pytest.mark.parametrize(
+    "spelling", ["txt", "NUMERIC(2,3)", "varchar2(0)", "numeric(a,b)", "text[][]", "nvarchar(max)"]
+)
+def test_what_no_type_is_known_for_has_the_list(spelling: str) -> None:
+    with pytest.raises(ValueError, match=r"is not a type; one of: text, varchar"):
         PgType.parse(spelling)
 
 

@@ -40,8 +40,8 @@ REMEDY = {
     "42501": "a grant is missing: compare the role with docs/naming.md, section roles",
     "25006": "the server is read-only: a standby cannot be a target",
     "3D000": "the database does not exist: look at the connection",
-    "22021": "a text is not valid in its database's encoding. Nothing of this transaction was kept. Mend the text at its"
-    " source; a database of encoding SQL_ASCII promises nothing",
+    "22021": "a text is not valid in its database's encoding. Nothing of this transaction was kept. Mend the text at"
+    " its source; a database of encoding SQL_ASCII promises nothing",
     "0A000": "row-level security refuses COPY here: the loader must stage first",
 }
 DIFFERS = {

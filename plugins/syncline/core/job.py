@@ -11,6 +11,7 @@ from syncline.core.manifest import Manifest, Source, Target
 from syncline.core.mapping import Fault, Mapping
 from syncline.core.transforms import NotApplicable
 from syncline.core.transforms.literals import check_literal
+from syncline.core.types import PgType
 from syncline.core.values import Mode
 
 
@@ -64,11 +65,18 @@ class SyncJob:
             wanted[("tenancy", "column")] = self.tenant_column
         for place, name in wanted.items():
             if name not in fields:
-                found.append((place, "M20", f"target column '{name}' is mapped by no field", nearest(name, fields)))
+                found.append(
+                    (
+                        place,
+                        "M20",
+                        f"target column '{name}' is mapped by no field",
+                        nearest(name, fields) or "add a field for it",
+                    )
+                )
         for place, name in self._source_columns().items():
             if name not in columns:
                 said = f"source column '{name}' is not declared in the mapping"
-                found.append((place, "M20", said, nearest(name, columns)))
+                found.append((place, "M20", said, nearest(name, columns) or "declare it under `source` there"))
         filled = {
             ("target", "stamps", "batch"): target.stamps.batch,
             ("target", "stamps", "loaded_at"): target.stamps.loaded_at,
@@ -77,7 +85,7 @@ class SyncJob:
         for place, filled_by_us in filled.items():
             if filled_by_us is not None and filled_by_us in fields:
                 said = f"'{filled_by_us}' is filled by the loader and cannot be mapped too"
-                found.append((place, "M20", said, ""))
+                found.append((place, "M20", said, "drop the field, or name another column here"))
         return [*found, *self._key_faults(), *self._key_field_faults(), *self._source_faults()]
 
     def _source_columns(self) -> dict[tuple[str | int, ...], str]:
@@ -129,17 +137,30 @@ class SyncJob:
         """Columns with a duty in the source, as far as the mapping declares their types."""
         declared, source = self.mapping.source, self.source
         if (cursor := source.cursor) in declared and declared[cursor].name != "timestamptz":
-            mend = (
-                f"alter table {source.table} alter column {cursor} type timestamptz using {cursor} at time zone 'UTC'"
-            )
             said = f"cursor '{cursor}' is {declared[cursor]}, not timestamptz: it names no instant"
-            yield ("source", "cursor"), "M19", said, mend
+            yield ("source", "cursor"), "M19", said, _no_instant(declared[cursor], cursor, source.table)
         if (deleted := source.deleted) in declared and declared[deleted].name != "boolean":
             said = f"`source.deleted` '{deleted}' is {declared[deleted]}, not boolean"
-            yield ("source", "deleted"), "M19", said, ""
+            yield ("source", "deleted"), "M19", said, _no_flag(declared[deleted], deleted)
         for column, allowed in source.filter.items():
             for value in allowed if column in declared else ():
                 try:
                     check_literal(value, declared[column])
                 except NotApplicable as error:
                     yield ("source", "filter", column), "M20", f"filter of '{column}': {error}", ""
+
+
+def _no_instant(given: PgType, cursor: str, table: str) -> str:
+    """What to do about a cursor that is no timestamptz; the source may be somebody else's, who will not change it."""
+    mend = "leave `cursor` and `target.version` out: every run then reads everything"
+    if given.name not in ("timestamp", "date"):
+        return f"{mend}; or name a timestamptz column that every change sets"
+    change = f"alter table {table} alter column {cursor} type timestamptz using {cursor} at time zone '<its zone>'"
+    return f"{mend}; or, where the table may be changed: {change}"
+
+
+def _no_flag(given: PgType, flag: str) -> str:
+    """How a view of the source makes a boolean of a flag."""
+    holds = {"number": f"{flag} <> 0", "text": f"{flag} = '<what deleted rows have>'"}
+    made = f"coalesce({holds.get(given.family, f'{flag} is not null')}, false) as is_deleted"
+    return f"read a view of the table with `{made}`, and leave `cursor` out: a view is read whole"

@@ -34,7 +34,8 @@ from syncline.core.field_values import (
     When,
 )
 from syncline.core.files.findings import KEY, nearest
-from syncline.core.models import Frozen, Name, Version
+from syncline.core.models import Frozen, Name, Sentence, Version
+from syncline.core.remedies import remedy
 from syncline.core.sensitive import looks_personal
 from syncline.core.transforms import AnyCheck, NotApplicable, Scalar, Step
 from syncline.core.types import PgType, TypeName
@@ -84,9 +85,8 @@ class FieldMap(Frozen):
     checks: tuple[AnyCheck, ...] = Field(
         (), max_length=20, description="What must hold of the finished value; else its row is rejected"
     )
-    lossy: str | None = Field(
+    lossy: Sentence | None = Field(
         None,
-        min_length=10,
         description="Why it is right that the conversion to `type` loses something",
         examples=["the report shows whole days"],
     )
@@ -140,6 +140,18 @@ class FieldMap(Frozen):
         of_steps = {column: ("steps", n) for n, step in enumerate(self.steps) for column in step.reads}
         return {**of_steps, **self.begins.places(types)}
 
+
+UNUSED = "read it in a field, or drop the line"
+NO_FIELD = "name another field of this mapping"
+# What helps where a word does not take a value, or a type does not hold one.
+REMEDIES: dict[str | int, str] = {
+    "constant": "write a value that the type holds, or declare another type",
+    "steps": "docs/transforms.md says what each step takes and gives; another step before it may make that",
+    "checks": "a check sees the finished value, of the field's type; docs/transforms.md says what each one takes",
+    "when": "give columns of one type, and constants that this type holds",
+    "coalesce": "give columns of one type",
+    "array": "give columns of one type",
+}
 
 # place, code, found, allowed or nearest; where it is inside one text, also its offset there
 Fault = tuple[tuple[str | int, ...], str, str, str] | tuple[tuple[str | int, ...], str, str, str, int]
@@ -199,20 +211,25 @@ class Mapping(Frozen):
         if has_refused_expression:  # nobody knows what it reads
             return found
         for column in self.source.keys() - read - meant:
-            found.append((("source", column, KEY), "M20", f"source column '{column}' is read by no field", ""))
+            found.append((("source", column, KEY), "M20", f"source column '{column}' is read by no field", UNUSED))
         return found
 
     def _unknown_columns(self, name: str, field: FieldMap) -> list[Fault]:
         unknown: list[Fault] = [
             (
                 ("fields", name, *place), "M20", f"'{column}' is not declared under `source`",
-                nearest(column, self.source),
+                nearest(column, self.source) or "declare it there, with its type",
             )
             for column, place in field.reads(self.types).items()
             if column not in self.source
         ]  # fmt: skip
         unknown += [
-            (("fields", name, "checks", n), "M20", f"'{other}' is no other field", nearest(other, self.fields))
+            (
+                ("fields", name, "checks", n),
+                "M20",
+                f"'{other}' is no other field",
+                nearest(other, self.fields) or NO_FIELD,
+            )
             for n, check in enumerate(field.checks)
             for other in check.reads
             if other not in self.fields or other == name
@@ -239,7 +256,8 @@ class Mapping(Frozen):
             hint = "; ".join(said for said in (near, refused.allowed) if said)
             return [((*where, *(refused.place or at)), "M15", refused.said, hint, refused.position)]
         except NotApplicable as error:
-            return [((*where, *at), "M20", str(error), "")]
+            found = str(error)
+            return [((*where, *at), "M20", found, "" if "; " in found else REMEDIES.get(at[0], ""))]
         return []
 
 
@@ -266,19 +284,16 @@ def _lost(current: PgType, field: FieldMap) -> tuple[str, str] | None:
     """What is wrong with the conversion to the declared type, and the way out."""
     match current.becomes(field.type):
         case "impossible":
-            return f"{current} does not become {field.type}", _remedy(current, field.type)
+            return f"{current} does not become {field.type}", _way_out(current, field)
         case "lossy" if field.lossy is None:
             said = f"{current} does not become {field.type} without loss"
-            return said, f'{_remedy(current, field.type)}; or say why that is right: lossy: "<the reason>"'
+            return said, f'{_way_out(current, field)}; or say why that is right: lossy: "<the reason>"'
         case "lossless" | "guarded" if field.lossy is not None:
             return f"`lossy` is said, but {current} becomes {field.type} without loss", "drop `lossy`"
     return None
 
 
-def _remedy(current: PgType, target: PgType) -> str:
-    if target.family == "date" and current.family == "text":
-        return "say how in steps: [{parse_date: iso}]"
-    if target.name == "numeric":
-        read = "parse_number, " if current.family == "text" else ""
-        return f"say how in steps: [{read}{{round: {{scale: {target.scale or 0}, mode: half_even}}}}]"
-    return f"say how in steps: [{{cast: {target}}}]"
+def _way_out(current: PgType, field: FieldMap) -> str:
+    if steps := remedy(current, field.type):
+        return f"{'add at the end of' if field.steps else 'say how in'} {steps}"
+    return f"no step makes {field.type} of {current}"

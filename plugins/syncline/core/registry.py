@@ -219,7 +219,7 @@ def future_reviews(root: Path, jobs: list[SyncJob], today: date) -> list[Finding
         if day is not None and day > today:
             path = f"{MANIFESTS}/{job.id}.yaml"
             document = strict_yaml.read(root / path, path)
-            said = f"'{day}' has not come yet"
+            said = f"'{day}' has not come yet, or this machine's clock is behind"
             document.mistake(("reviewed_on",), "M02", said, "the day on which owner and readers went through it")
             found += document.findings
     return found

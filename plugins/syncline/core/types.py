@@ -50,6 +50,8 @@ PRECISION_MAX = 1000  # PostgreSQL's limit of a declared numeric
 MICROSECONDS = 6  # digits of a second that PostgreSQL keeps; a column may keep fewer
 CLOCKS = frozenset({"time", "timetz", "timestamp", "timestamptz"})
 SPELLING = re.compile(r"([a-z]+(?: [a-z]+)*)(?:\(([0-9]{1,8})(?:, ?([0-9]{1,4}))?\))?(\[\])?")
+SIZES = re.compile(r"\( ?([0-9]{1,8}(?: ?, ?[0-9]{1,4})?)(?: (?:char|byte))? ?\)")
+SIZED = frozenset({"numeric", "varchar", "char"})
 # what people and other databases call them
 ALIASES = {
     "string": "text", "character varying": "varchar", "nvarchar": "varchar", "varchar2": "varchar", "clob": "text",
@@ -119,7 +121,7 @@ class PgType:
         """Read `numeric(12,2)`, `varchar(40)` or `text[]`; raises ValueError with what is allowed."""
         found = SPELLING.fullmatch(spelling)
         if not found or found[1] not in FAMILIES:
-            raise ValueError(f"'{spelling[:60]}' is not a type; {_instead(found[1] if found else spelling)}")
+            raise ValueError(f"'{spelling[:60]}' is not a type; {_instead(spelling)}")
         name, first, second = found[1], found[2] and int(found[2]), found[3] and int(found[3])
         is_array = bool(found[4])
         if name == "numeric" and first:
@@ -133,7 +135,7 @@ class PgType:
                 raise ValueError(f"'{spelling}': a second has at most {MICROSECONDS} digits")
             return cls(name, int(first) if int(first) < MICROSECONDS else None, is_array=is_array)
         if first is not None:
-            raise ValueError(f"'{spelling}' is not a type; {_instead(name)}")
+            raise ValueError(f"'{spelling}' is not a type; {_instead(spelling)}")
         return cls(name, is_array=is_array)
 
     @classmethod
@@ -230,21 +232,44 @@ _ACROSS: dict[tuple[str, str], Conversion] = {
 
 def _instead(wrong: str) -> str:
     """What to write in place of a name that is no type."""
-    if wrong.lower() in ALIASES:
-        return f"PostgreSQL's {wrong.lower()} is written {ALIASES[wrong.lower()]}"
+    if right := _meant(wrong):
+        return f"write {right}"
     near = difflib.get_close_matches(wrong.lower(), FAMILIES, n=1)
     hint = f". Did you mean '{near[0]}'?" if near else ""
     sized = "numeric(p,s), varchar(n), char(n), timestamptz(digits)"
     return f"one of: {', '.join(FAMILIES)}, {sized}, or one of them with []{hint}"
 
 
+def _meant(wrong: str) -> str:
+    """The type that another database, or another letter case, calls so; '' where none is known."""
+    spelt = " ".join(wrong.lower().split())
+    brackets = "[]" if spelt.endswith("[]") else ""
+    sizes = SIZES.search(spelt)
+    name = " ".join(SIZES.sub(" ", spelt.removesuffix("[]")).split())
+    name = ALIASES.get(name, name)
+    digits = ",".join(sizes[1].replace(",", " ").split()) if sizes else ""
+    forms = [f"{name}({digits}){brackets}"] if digits else []
+    if name not in SIZED:  # int(11) has a size that says nothing
+        forms.append(name + brackets)
+    for right in forms or [name + brackets]:
+        if name in FAMILIES and right != wrong:
+            try:
+                return str(PgType.parse(right))
+            except ValueError:
+                continue
+    return ""
+
+
 def _read(value: object) -> PgType:
     if isinstance(value, PgType):
         return value
+    if not isinstance(value, str):
+        raise PydanticCustomError("M02", "a type is wanted here", {"allowed": "text, as in numeric(12,2)"})
     try:
-        return PgType.parse(str(value))
+        return PgType.parse(value)
     except ValueError as error:
-        raise PydanticCustomError("M02", "{said}", {"said": str(error)}) from None
+        found, _, allowed = str(error).partition("; ")
+        raise PydanticCustomError("M02", "{said}", {"said": found, "allowed": allowed}) from None
 
 
 TypeName = Annotated[PgType, BeforeValidator(_read), PlainSerializer(str)]

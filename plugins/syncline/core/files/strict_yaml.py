@@ -11,18 +11,20 @@ brackets would end the whole process, not just this file.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from syncline.core.files.documents import Document, Spot, Where, spot_of
+from syncline.core.files.documents import Document, Spot, Where, is_secret, spot_of
 from syncline.core.sensitive import blotted, secrets_in
 
-__all__ = ["BYTES_MAX", "DEPTH_MAX", "Document", "read"]
+__all__ = ["BYTES_MAX", "DEPTH_MAX", "Document", "read", "read_text", "written"]
 
 BYTES_MAX = 256 * 1024  # no manifest that people review is larger; a larger one stalls the parser
 DEPTH_MAX = 20  # the deepest honest file has 8 levels
@@ -40,6 +42,14 @@ AMBIGUOUS = re.compile(
     r"|[-+]?0[0-9]+|0[xob][0-9a-fA-F]+|\+[0-9]+|[0-9]+(:[0-9]{2})+(\.[0-9]+)?|-?[0-9]{19,}"
     r"|[-+]?[0-9_]*\.[0-9_]*|[-+]?[0-9.]+[eE][-+]?[0-9]+|[0-9]+_[0-9_]+|[-+]?\.(?i:inf|nan)"
 )
+# What a word of AMBIGUOUS may have meant, if no text.
+MEANT = {
+    **dict.fromkeys(("yes", "on", "y", "true"), "true"), **dict.fromkeys(("no", "off", "n", "false"), "false"),
+    "null": "null",
+}  # fmt: skip
+PLAIN_WORD = re.compile(r"[^\W\d][\w.@/-]*")
+# An array's type: in { } and [ ] its brackets begin a list.
+CUT_TYPE = re.compile(r"[a-z)]\[\]")
 COMMENT = re.compile(r"(?:^|\s)#")
 BOM = "\ufeff"
 HIDDEN_MAX = 20  # told of one file: more is a file of another kind
@@ -128,6 +138,33 @@ def read(path: Path, shown_as: str) -> Document:
         document.is_whole = False
     document.finish()
     return document
+
+
+def read_text(text: str, shown_as: str) -> Document:
+    """Read a text as `read` reads a file that holds it."""
+    document = Document(shown_as, is_read=False)
+    _keep_without_secrets(text, document)
+    document.data = _parsed(document.text, document)
+    document.finish()
+    return document
+
+
+def written(value: Any) -> str:
+    """A value as one line of YAML that `read` takes, and takes back as the same value."""
+    match value:
+        case None:
+            return "null"
+        case bool() | int():
+            return json.dumps(value)
+        case float():
+            return f"{Decimal(repr(value)):f}"
+        case list() | tuple():
+            return f"[{', '.join(map(written, value))}]"
+        case dict():
+            return "{" + ", ".join(f"{written(str(key))}: {written(item)}" for key, item in value.items()) + "}"
+    text = str(value)
+    is_plain = PLAIN_WORD.fullmatch(text) and text not in {*TRUTH, *NOTHING} and not AMBIGUOUS.fullmatch(text)
+    return text if is_plain else json.dumps(text, ensure_ascii=False)
 
 
 def _text(path: Path, document: Document) -> str | None:
@@ -241,6 +278,8 @@ def _syntax(error: yaml.MarkedYAMLError, document: Document, spot: Spot) -> tupl
         return "M12", "a tab", "indent with spaces"
     if start := re.search(r":\s+([@`%])", shown):
         return "M12", f"a value that begins with `{start[1]}`", "quote this value"
+    if any(_is_behind(error, cut.end() - 2) for cut in CUT_TYPE.finditer(shown)):  # not quoted: it may be a secret
+        return "M06", "a value that ends in [], inside { } or [ ]", 'put a type in quotes there: "text[]"'
     said = (error.problem or "not readable as YAML", "see the line above it too")
     if error.problem == NO_NODE and _is_at_end(error.problem_mark, document):
         return "M12", "a `[` or `{` that is not closed", "close it"
@@ -255,6 +294,11 @@ def _misaligned(error: yaml.MarkedYAMLError, shown: str) -> tuple[str, str] | No
     if re.search(r"[:\"']", shown[: mark.column]):  # the first colon was fine, the second is not
         return None
     return "a line that does not fit those above it", "align the keys of a mapping; a space stands behind each colon"
+
+
+def _is_behind(error: yaml.MarkedYAMLError, column: int) -> bool:
+    """Whether the parser gave up in a column of its line."""
+    return error.problem_mark is not None and error.problem_mark.column == column
 
 
 class _TooDeep(Exception):
@@ -322,9 +366,14 @@ class _Builder:
 
     def _mapping(self, where: Where) -> dict[str, Any]:
         built: dict[str, Any] = {}
+        inner: Where = where
         while not isinstance(event := next(self.events), yaml.MappingEndEvent):
+            if inner[-1:] and inner[-1] in built and (whole := self._cut_off(inner, event)) is not None:
+                built[str(inner[-1])] = whole
+                next(self.events)  # no value stands behind it
+                continue
             key = self._key(event, where)
-            inner: Where = (*where, key if key is not None else AGAIN)
+            inner = (*where, key if key is not None else AGAIN)
             if key is None or key in built:
                 if key is not None:
                     first = spot_of(self.document.keys[inner]).line
@@ -337,6 +386,30 @@ class _Builder:
                 built[key] = self.build(next(self.events), inner)
         self.document.ends[where] = event
         return built
+
+    def _cut_off(self, where: Where, key: Any) -> str | None:
+        """The value that a comma has cut in two, `numeric(12,2)` in { }, where its end was read as the next key."""
+        value = self.document.values[where]
+        is_plain = all(event.__class__ is yaml.ScalarEvent and event.implicit[0] for event in (value, key))
+        if not is_plain or not self._is_open(value.value) or "(" in key.value or not key.value.endswith(")"):
+            return None
+        begin, end = value.start_mark, key.end_mark
+        if begin.line != end.line:
+            return None
+        line = self.document.lines[begin.line]
+        whole: str = line[begin.column : end.column]
+        if line[end.column :].lstrip()[:1] not in (",", "}"):  # a value stands behind it: a key after all
+            return None
+        said, mend = f"`{whole}` is cut in two: in {{ }} a comma ends the value", f'put it in quotes: "{whole}"'
+        if is_secret(where):
+            self.document.mistake(where, "M06", said, mend)  # tells neither
+        else:
+            self.document.mistake_at(spot_of(value, key), "M06", said, mend)
+        return whole
+
+    @staticmethod
+    def _is_open(text: str) -> bool:
+        return text.count("(") > text.count(")")
 
     def _key(self, event: Any, where: Where) -> str | None:
         if not isinstance(event, yaml.ScalarEvent) or event.value == "<<":
@@ -368,7 +441,7 @@ class _Builder:
             return float(text)
         if AMBIGUOUS.fullmatch(text):
             said = f"`{text[:40]}` can be read in two ways"
-            self.document.mistake(where, "M06", said, f'quote this value: "{text[:40]}"')
+            self.document.mistake(where, "M06", said, f'quote this value: "{text[:40]}"{_meant(text)}')
         return text
 
     def _refuse_characters(self, text: str, spot: Spot) -> None:
@@ -377,6 +450,16 @@ class _Builder:
         if "{{" in text or "{%" in text:
             said = "Jinja is not rendered here; what you read is what runs"
             self.document.mistake_at(spot, "M16", said, "write the value itself")
+
+
+def _meant(text: str) -> str:
+    """What to write where an ambiguous scalar is no text."""
+    try:
+        plain = f"{Decimal(text).normalize():f}" if len(text) <= DIGITS_EXACT else ""
+    except InvalidOperation:
+        plain = MEANT.get(text.lower(), "")
+    is_one = plain and (plain in MEANT.values() or INTEGER.fullmatch(plain) or DECIMAL.fullmatch(plain))
+    return f"; or write {plain}, if that is meant" if is_one else ""
 
 
 def _is_odd(text: str) -> bool:

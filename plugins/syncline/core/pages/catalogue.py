@@ -7,7 +7,6 @@ generate` writes the pages, a test compares them. Only the few sentences of intr
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from syncline.core.expressions import ExpressionRefused
 from syncline.core.field_values import Beginning, Types
 from syncline.core.files.codes import errors_page
 from syncline.core.files.findings import printable
+from syncline.core.files.strict_yaml import written
 from syncline.core.mapping import BEGINNINGS, FieldMap
 from syncline.core.pages.schema_rules import Schema
 from syncline.core.pages.schemas import (
@@ -443,21 +443,21 @@ def _meanings(schema: Schema) -> str:
 
 
 def _example(schema: Schema) -> str:
-    return "".join(f"`{_flow(example)}`" for example in schema.get("examples", ())[:1])
+    return "".join(f"`{written(example)}`" for example in schema.get("examples", ())[:1])
 
 
 def _default(schema: Schema) -> str:
     if schema.get("properties"):
         return "as below"
-    return f"`{_flow(schema['default'])}`" if "default" in schema else "none"
+    return f"`{written(schema['default'])}`" if "default" in schema else "none"
 
 
 def kind_of(schema: Schema) -> str:
     """What a schema allows, in a few words of a table."""
     if "enum" in schema:
-        return ", ".join(f"`{_flow(value)}`" for value in schema["enum"] if value is not None)
+        return ", ".join(f"`{written(value)}`" for value in schema["enum"] if value is not None)
     if "const" in schema:
-        return f"`{_flow(schema['const'])}`"
+        return f"`{written(schema['const'])}`"
     if "anyOf" in schema and "properties" not in schema:
         return " or ".join(dict.fromkeys(kind_of(choice) for choice in schema["anyOf"] if choice.get("type") != "null"))
     kinds = schema.get("type", "anything")
@@ -514,32 +514,16 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _flow(value: Any) -> str:
-    """A value as one line of YAML."""
-    match value:
-        case None:
-            return "null"
-        case bool() | int() | float():
-            return json.dumps(value)
-        case list():
-            return f"[{', '.join(map(_flow, value))}]"
-        case dict():
-            return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
-    text = str(value)
-    is_plain = text.replace("_", "a").replace("-", "a").replace(".", "a").replace("@", "a").isalnum()
-    return text if is_plain and not text[0].isdigit() else json.dumps(text, ensure_ascii=False)
-
-
 def _as_yaml(value: dict[str, Any], indent: str = "") -> Iterator[str]:
     """A mapping as lines of YAML: small values in flow style, as people write them."""
     for key, item in value.items():
-        line = f"{indent}{key if not key[0].isdigit() else json.dumps(key)}: {_flow(item)}"
+        line = f"{indent}{written(key)}: {written(item)}"
         if (
             isinstance(item, dict)
             and (len(line) > 100 or not indent)
             and any(isinstance(i, dict | list) for i in item.values())
         ):
-            yield f"{indent}{key}:"
+            yield f"{indent}{written(key)}:"
             yield from _as_yaml(item, indent + "  ")
         else:
             yield line

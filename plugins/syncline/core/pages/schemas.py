@@ -18,14 +18,14 @@ import json
 import re
 from collections.abc import Iterator
 from copy import deepcopy
-from datetime import date
 from functools import cache
 from typing import Any, get_origin
 
-import yaml
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
+from syncline.core.files.findings import report
+from syncline.core.files.strict_yaml import read_text
 from syncline.core.manifest import Manifest
 from syncline.core.mapping import FieldMap, Mapping
 from syncline.core.pages.schema_rules import (
@@ -96,17 +96,11 @@ def first_sentence(text: str) -> str:
 
 
 def example_value(example: str) -> Any:
-    """What an example of a word says, as a mapping would read it."""
-    return _undated(yaml.safe_load(example))
-
-
-def _undated(value: Any) -> Any:
-    """A plain 2026-01-01 is text in our files, a date to PyYAML."""
-    if isinstance(value, dict):
-        return {key: _undated(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_undated(item) for item in value]
-    return value.isoformat() if isinstance(value, date) else value
+    """What an example of a word says, as a mapping would read it; raises ValueError where no mapping may say it."""
+    read = read_text(f"example: {example}\n", "example")
+    if read.findings:
+        raise ValueError(f"`{example}`: {report(read.findings)}")
+    return read.data["example"]
 
 
 class _Export(GenerateJsonSchema):

@@ -57,7 +57,7 @@ TAIL = """\
 
 | value | answer |
 |---|---|
-| equal, and spelt in two ways: `1.0` and `1.00`, `0` and `-0`, numbers in `jsonb` | a copy that is equal is left as it is |
+| equal, and spelt in two ways: `1.0` and `1.00`, `0` and `-0` | a copy that is equal is left as it is |
 | `1 month` and `30 days` | equal to PostgreSQL, not to us: a copy with the other one is updated |
 | text of a database without an encoding | `SQL_ASCII`: refused by `check --connect`; what is no UTF-8 ends the batch |
 | `NaN`, infinity as numbers | arrive in `numeric` and floats; elsewhere an `overflow`; most steps refuse them |

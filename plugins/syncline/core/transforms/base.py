@@ -27,7 +27,7 @@ from syncline.core.types import EVERY_FAMILY, TEXT, PgType
 
 def _scalar(value: Any) -> Any:
     if not isinstance(value, str | int | float):
-        raise PydanticCustomError("M02", "one value is wanted here: text, a number, true or false", {})
+        raise PydanticCustomError("M02", "one value is wanted here", {"allowed": "text, a number, true or false"})
     return value
 
 
@@ -147,7 +147,7 @@ def normalise(item: Any, known: dict[str, type[Any]]) -> Any:
         return {"word": word, **given}
     shorthand = getattr(known.get(word), "shorthand", None)
     if shorthand is None and word in known:
-        raise PydanticCustomError("M02", "`{word}` takes no value; write `{form}`", _form(word, known[word]))
+        raise PydanticCustomError("M02", "`{word}` {takes}; write `{form}`", _form(word, known[word]))
     return {"word": word, shorthand or "": given}
 
 
@@ -159,9 +159,12 @@ def _means_shorthand(word: str, given: dict[str, Any], known: dict[str, type[Any
     return not set(given) & set(kind.model_fields)
 
 
-def _form(word: str, kind: type[Any]) -> dict[str, Any]:
-    names = [name for name in kind.model_fields if name != "word"]
-    return {"word": word, "form": f"{{{word}: {{{names[0]}: ...}}}}" if names else word}
+def _form(word: str, kind: type[Worded]) -> dict[str, Any]:
+    """How a word is written that takes no bare value: alone, or as its first example with parameters has it."""
+    if set(kind.model_fields) == {"word"}:
+        return {"word": word, "takes": "takes no value", "form": word}
+    form = next(example for example in kind.examples if example.startswith("{"))
+    return {"word": word, "takes": "takes what it needs by name", "form": form}
 
 
 def lit(value: object) -> Composable:

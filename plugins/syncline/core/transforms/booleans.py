@@ -14,7 +14,7 @@ from syncline.core.types import PgType
 
 
 class ParseBoolean(Transform):
-    """Any declared spelling to true or false: `{parse_boolean: {true_is: [J, JA], false_is: [N, NEIN]}}`.
+    """Any declared spelling to true or false: `{parse_boolean: {true_is: [J, JA], false_is: ["N", NEIN]}}`.
 
     Letters are compared as they are, or without regard to case with `ignore_case`. A number is compared by its digits.
     NULL stays NULL; what is in neither list is an error of the row.
