@@ -20,6 +20,7 @@ from syncline.core.errors import ManifestInvalid
 from syncline.core.files import strict_yaml
 from syncline.core.files.documents import Document
 from syncline.core.files.findings import Finding, nearest, report
+from syncline.core.files.open_decisions import tell_open_decisions
 from syncline.core.files.pydantic_places import sound_part, tell, tell_empties
 from syncline.core.job import SyncJob
 from syncline.core.manifest import JOB_ID, JOB_ID_MAX, Manifest
@@ -93,6 +94,7 @@ def examine_mapping(
 def _model(document: Document, kind: type[Model], references: ProjectReferences | None = None) -> Model | None:
     if document.data is None:
         return None
+    tell_open_decisions(document)
     try:
         model = kind.model_validate(document.data, context=references)
         tell_empties(document)

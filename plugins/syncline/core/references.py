@@ -121,9 +121,7 @@ class Calendar(Frozen):
     """
 
     version: Version = Field(description="Version of this calendar; every change raises it")
-    description: Sentence = Field(
-        description="Whose days these are", examples=["Bank holidays of England and Wales"]
-    )
+    description: Sentence = Field(description="Whose days these are", examples=["Bank holidays of England and Wales"])
     source: str = Field(
         "", description="Who publishes the days, and where", examples=["https://www.gov.uk/bank-holidays"]
     )

@@ -16,9 +16,9 @@ import psycopg
 
 from syncline.adapters import revisions
 from syncline.core.errors import ManifestInvalid, TerminalError
-from syncline.core.files.findings import nearest, report
+from syncline.core.files.findings import nearest, printable, report
 from syncline.core.job import SyncJob
-from syncline.core.job_files import examine_mapping, job_ids, load_job
+from syncline.core.job_files import examine_job, examine_mapping, job_ids, load_job
 from syncline.core.mapping import Mapping
 from syncline.steps import sampling
 from syncline.steps.sampling import Sampled, mask
@@ -82,6 +82,11 @@ def diff_mappings(
         raise TerminalError(f"--sample is 1 to {SAMPLE_ROWS_MAX}")
     with TemporaryDirectory(prefix="syncline-diff-") as scratch:
         old, new = (_read(root, said, Path(scratch)) for said in (before, after))
+    if job_id is not None and job_id not in (known := job_ids(root)):
+        near = nearest(job_id, known)
+        raise TerminalError(
+            f"there is no job '{printable(job_id[:80])}'" + (f". Did you mean '{near}'?" if near else "")
+        )
     job = load_job(root, job_id or _job_of(root, before, after))
     found = _shape(before, after, old, new)
     personal = set() if unmask else sampling.personal(old) | sampling.personal(new)
@@ -123,7 +128,8 @@ def _read(root: Path, said: str, scratch: Path) -> Mapping:
 def _job_of(root: Path, before: str, after: str) -> str:
     """The one job that uses either mapping."""
     names = {Path(said.rpartition(":")[2]).stem for said in (before, after)}
-    users = [job_id for job_id in job_ids(root) if load_job(root, job_id).manifest.mapping in names]
+    jobs = (examine_job(root, job_id)[0] for job_id in job_ids(root))  # a broken one is no reason to stop here
+    users = [job.id for job in jobs if job is not None and job.manifest.mapping in names]
     if len(users) != 1:
         who = ", ".join(users) or "none"
         raise TerminalError(f"say --job: whose source is sampled? Jobs that use {' or '.join(sorted(names))}: {who}")

@@ -13,23 +13,26 @@ from dataclasses import dataclass, field
 import yaml
 from pydantic import ValidationError
 
-from syncline.core.catalogs.pairing import Pair, Sample, name_likeness, propose
+from syncline.core.catalogs.pairing import Pair, Sample, english, name_likeness, propose, suggested
 from syncline.core.catalogs.tables import Column, Table
+from syncline.core.files.open_decisions import DECIDE
 from syncline.core.mapping import PII, RESERVED, FieldMap, Mapping
 from syncline.core.models import NAME
 from syncline.core.sensitive import looks_personal
 from syncline.core.types import PgType
 
 MODELINE = "# yaml-language-server: $schema=../schemas/{kind}.schema.json"
-DECIDE = "# DECIDE:"
 WORDS_OF_YAML = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 CURSORS = ("updated_at", "modified_at", "changed_at", "last_modified", "last_update", "updated_on")
 FLAGS = ("is_deleted", "deleted", "is_removed", "is_gone", "is_active_deleted")
 VERSIONS = ("source_event_at", "source_updated_at", "source_version_at")
-BATCHES, LOADED = ("sync_batch_id", "batch_id"), ("loaded_at", "load_time", "synced_at")
+BATCHES, LOADED = ("sync_batch_id", "sync_batch", "batch_id"), ("loaded_at", "load_time", "synced_at")
 TENANTS = ("tenant_id", "tenant", "org_id", "organisation_id", "company_id", "client_id", "account_id")
 NAMES_WHOLE = frozenset({"full_name", "name", "display_name", "fullname"})
-GIVEN, FAMILY = ("given_name", "first_name", "forename"), ("family_name", "last_name", "surname")
+GIVEN = ("given_name", "first_name", "forename", "vorname", "prenom", "nombre")
+FAMILY = ("family_name", "last_name", "surname", "nachname", "nom", "apellido", "apellidos")
+KEY_ALIKE_MIN = 0.75  # from here on two key columns are taken for the same, and the last one of each side is left
+STORED = ("table", "partitioned table")
 # The first hit names the class; the order matters: a tax number is more than a number.
 PII_BY_WORD = (
     ("birth", ("birth", "dob", "born")),
@@ -87,7 +90,7 @@ class _Duties:
     batch: str | None
     loaded_at: str | None
     gone: str | None  # of deleted rows, in the target
-    tenant: str | None  # a column of both keys that looks like one
+    tenant: str | None  # a column of the target's key that looks like one
 
     @property
     def by_loader(self) -> set[str | None]:
@@ -97,15 +100,15 @@ class _Duties:
 def draft(job_id: str, source: Side, target: Side) -> Draft:
     """Draft a job from one table to another."""
     duties = _duties(source.table, target.table)
-    return Draft(job_id, _Manifest(job_id, source, target, duties).text(), _MappingText(source, target, duties).text())
+    mapping = _MappingText(source, target, duties)
+    return Draft(job_id, _Manifest(job_id, source, target, duties, mapping.pairs).text(), mapping.text())
 
 
 def _duties(source: Table, target: Table) -> _Duties:
-    cursor = _called(source, CURSORS, "timestamptz") if source.kind in ("table", "partitioned table") else None
+    cursor = _called(source, CURSORS, "timestamptz") if source.kind in STORED else None
     flag, gone = _called(source, FLAGS, "boolean"), _called(target, FLAGS, "boolean")
     source_key, target_key = _plain_key(source), _plain_key(target)
     version = _called(target, VERSIONS, "timestamptz") if cursor else None
-    tenant = next((name for name in TENANTS if name in source_key[:-1] and name in target_key), None)
     return _Duties(
         source_key=source_key,
         target_key=target_key,
@@ -115,8 +118,15 @@ def _duties(source: Table, target: Table) -> _Duties:
         batch=_called(target, BATCHES, "bigint"),
         loaded_at=_called(target, LOADED, "timestamptz"),
         gone=gone if flag else None,
-        tenant=tenant,
+        tenant=_tenant(target_key),
     )
+
+
+def _tenant(key: tuple[str, ...]) -> str | None:
+    """The column of a key that looks like the tenant's. A client in the last place is the row itself."""
+    owning = [name for name in TENANTS if name in key[:-1]]
+    plain = [name for name in key if "tenant" in english(name)] if len(key) > 1 else []
+    return next(iter([*plain, *owning]), None)
 
 
 def _called(table: Table, names: Iterable[str], kind: str) -> str | None:
@@ -147,8 +157,9 @@ def _list(names: Iterable[str]) -> str:
 class _Manifest:
     """The text of the manifest."""
 
-    def __init__(self, job_id: str, source: Side, target: Side, duties: _Duties) -> None:
+    def __init__(self, job_id: str, source: Side, target: Side, duties: _Duties, pairs: dict[str, Pair]) -> None:
         self.job_id, self.source, self.target, self.duties = job_id, source, target, duties
+        self.pairs = pairs
 
     def text(self) -> str:
         entity = self.job_id.split("__")[2].replace("_", " ")
@@ -193,11 +204,30 @@ class _Manifest:
             if table.columns[duties.cursor].is_nullable or not table.is_indexed(duties.cursor):
                 yield f"  {DECIDE} {duties.cursor} may be NULL or has no index: see `syncline check --connect`"
         else:
-            yield f"  {DECIDE} no timestamptz column says when a row changed: every batch reads the whole table"
+            yield self._cursor_asked()
         if duties.tenant:
-            yield f"  # tenant: {duties.tenant}  {DECIDE} with tenancy {{column: {duties.tenant}}}, say this too"
+            pair = self.pairs.get(duties.tenant)
+            which = _word(pair.source) if pair else "<a column of source.key>"
+            yield f"  # tenant: {which}  {DECIDE} with tenancy {{column: {duties.tenant}}}, say this too"
         if duties.flag:
             yield f"  deleted: {duties.flag}"
+
+    def _cursor_asked(self) -> str:
+        """A column that may be the cursor is proposed and not taken: one that some change leaves alone loses rows."""
+        table = self.source.table
+        instants = [
+            column.name
+            for column in table.columns.values()
+            if column.type is not None
+            and column.type.name == "timestamptz"
+            and not column.is_nullable
+            and NAME.fullmatch(column.name)
+        ]
+        if not instants or table.kind not in STORED:
+            return f"  {DECIDE} no timestamptz column says when a row changed: every batch reads the whole table"
+        first, *others = sorted(instants, key=lambda name: "updated" not in english(name))
+        asked = "is it set by every change" + (f", or is {' or '.join(others)}" if others else "")
+        return f"  # cursor: {_word(first)}  {DECIDE} {asked}? Without a cursor every batch reads the whole table"
 
     def _target(self) -> Iterator[str]:
         table, duties = self.target.table, self.duties
@@ -240,12 +270,15 @@ class _MappingText:
         self.source, self.target, self.duties = source, target, duties
         self.readable = [c for c in source.table.columns.values() if NAME.fullmatch(c.name) and c.type is not None]
         self.read: set[str] = set()
+        self.suggested: set[str] = set()  # for columns without a pair
         self.pairs = self._pairs()
 
     def text(self) -> str:
         fields = [line for column in self.target.table.columns.values() for line in self._field(column)]
         declared = [
-            f"  {_word(column.name)}: {_declared(column)}" for column in self.readable if column.name in self.read
+            f"  {'' if column.name in self.read else '# '}{_word(column.name)}: {_declared(column)}"
+            for column in self.readable
+            if column.name in self.read | self.suggested
         ]
         lines = [
             MODELINE.format(kind="mapping"),
@@ -253,9 +286,9 @@ class _MappingText:
             "version: 1.0.0",
             f"description: {self.source.table.name} as {self.target.table.name}",
             *self._samples(),
-            "source:" if declared else "source: {}",
+            "source:",
             *declared,
-            "fields:" if self.read else "fields: {}",
+            "fields:",
             *fields,
             *self._left_over(),
         ]
@@ -267,8 +300,7 @@ class _MappingText:
         fixed: dict[str, tuple[str, str]] = {}
         if duties.version and duties.cursor:
             fixed[duties.version] = (duties.cursor, "the cursor orders versions")
-        is_alike = len(duties.source_key) == len(duties.target_key)
-        if not is_alike:
+        if not duties.source_key or not duties.target_key:
             return propose(self.readable, wanted, self.source.sample, self.target.sample, fixed=fixed)
         keys = propose(
             [column for column in self.readable if column.name in duties.source_key],
@@ -281,8 +313,12 @@ class _MappingText:
 
     def _last_of_key(self) -> dict[str, tuple[str, str]]:
         """Where the keys agree but for one column each, these two are the same, whatever they are called."""
-        source = [name for name in self.duties.source_key if name not in self.duties.target_key]
-        target = [name for name in self.duties.target_key if name not in self.duties.source_key]
+        source, target = list(self.duties.source_key), list(self.duties.target_key)
+        alike = [(name_likeness(one, other)[0], one, other) for one in source for other in target]
+        for likeness, one, other in sorted(alike, reverse=True):
+            if likeness >= KEY_ALIKE_MIN and one in source and other in target:
+                source.remove(one)
+                target.remove(other)
         return {target[0]: (source[0], "key to key")} if len(source) == len(target) == 1 else {}
 
     def _is_ours(self, column: Column) -> bool:
@@ -360,7 +396,7 @@ class _MappingText:
         return [given, family] if is_whole and given and family and column.type and column.type.family == "text" else []
 
     def _personal(self, column: Column, reads: list[str]) -> str:
-        names = [column.name, *reads]
+        names = [said for name in (column.name, *reads) for said in (name, "_".join(english(name)))]
         words = {word for name in names for word in name.split("_")}
         is_pay = column.type is not None and column.type.family == "number" and bool(words & {"salary", "wage"})
         if not (is_pay or column.name in NAMES_WHOLE - {"name"} or any(looks_personal(name) for name in names)):
@@ -372,21 +408,27 @@ class _MappingText:
     def _owed(self, column: Column) -> Iterator[str]:
         """A column that must have a value, and for which nothing can be proposed."""
         name, kind = _word(column.name), _type(_declared(column))
-        near = ", ".join(self._candidates(column))
-        yield f"  {DECIDE} {column.name} ({column.shown}) is NOT NULL without a default. From one of: {near}?"
+        near = self._candidates(column)
+        self.suggested |= set(near)
+        owed = f"{column.name} ({column.shown}) is NOT NULL without a default"
+        if near:
+            yield f"  {DECIDE} {owed}. From one of: {', '.join(near)}?"
+        else:
+            yield f"  {DECIDE} {owed}, and nothing in the source fits it. A constant, or a view that has it?"
         yield f"  # {name}: {{from: ..., type: {kind}, checks: [required]}}"
 
     def _candidates(self, column: Column) -> list[str]:
-        """The three source columns whose names are most alike."""
-        return sorted(
-            (one.name for one in self.readable),
-            key=lambda name: (-name_likeness(name, column.name)[0], name),
-        )[:3]
+        """The source columns that a person should look at first; for a key's column those of the key alone."""
+        key = self.duties.source_key if column.name in self.duties.target_key else ()
+        taken = {pair.source for name, pair in self.pairs.items() if key and name != column.name}
+        sources = [one for one in self.readable if not key or (one.name in key and one.name not in taken)]
+        return suggested(sources, column, self.source.sample)
 
     def _left_over(self) -> Iterator[str]:
         """What the draft leaves out, so that nobody has to look for it."""
         columns = self.source.table.columns.values()
-        unread = [column.name for column in self.readable if column.name not in self.read | {self.duties.flag}]
+        known = self.read | {self.duties.flag}
+        unread = [column.name for column in self.readable if column.name not in known]
         filled = {*self.pairs, *self.duties.by_loader}
         unfilled = [
             column.name

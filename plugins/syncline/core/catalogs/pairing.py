@@ -16,16 +16,28 @@ from functools import cache
 from syncline.core.catalogs.tables import Column
 from syncline.core.types import PgType
 
-# Words that mean the same in column names of different houses; the first of a line stands for all.
+# Words that mean the same in column names of different houses and languages; the first of a line stands for all.
 SYNONYMS = (
-    "id no nr num number key identifier ref", "name title", "date day dt on", "at time ts timestamp datetime",
-    "start begin starts hired hire joined since from onboarded", "end until ends left to leaving",
-    "person worker employee staff people", "client customer account", "amount amt value sum total", "salary pay wage",
-    "currency ccy curr", "country nation", "email mail", "phone telephone mobile tel", "given first fore forename",
+    "id no nr num number key identifier ref nummer numero", "name title", "date day dt on datum fecha am",
+    "at time ts timestamp datetime", "start begin starts hired hire joined since from onboarded von beginn eintritt",
+    "end until ends left to leaving bis ende austritt", "person worker employee staff people mitarbeiter personal",
+    "client customer account kunde kunden", "amount amt value sum total betrag montant importe",
+    "salary pay wage gehalt", "currency ccy curr waehrung devise moneda", "country nation land pays pais",
+    "email mail", "phone telephone mobile tel telefon", "given first fore forename",
     "family last surname sur lastname", "status state stat", "type kind class category", "birth dob born birthday",
-    "postcode zip postal", "quantity qty count", "description descr desc", "code cd", "price rate", "organisation org",
-    "invoice bill billing", "updated modified changed upd", "created inserted", "deleted removed gone",
+    "postcode zip postal plz", "quantity qty count", "code cd", "price rate", "organisation org",
+    "description descr desc beschreibung bezeichnung", "invoice bill billing rechnung", "created inserted",
+    "updated modified changed upd geaendert", "deleted removed gone geloescht", "tenant mandant mandanten",
+    "city town ort ville ciudad", "street strasse rue calle",
 )  # fmt: skip
+# Words that say in one what English says in two.
+WHOLE = {
+    "vorname": ("given", "name"), "prenom": ("given", "name"), "nombre": ("given", "name"),
+    "nachname": ("family", "name"), "nom": ("family", "name"), "apellido": ("family", "name"),
+    "apellidos": ("family", "name"), "geburtsdatum": ("birth", "date"), "geburtstag": ("birth", "date"),
+}  # fmt: skip
+TAILS, HEAD_MIN = ("nummer", "datum", "betrag", "name", "nr"), 3  # a German word may be two: rechnungs-datum
+JOINTS = ("", "s", "n", "en")  # what joins them
 MEANS = {word: line.split()[0] for line in SYNONYMS for word in line.split()}
 WEAK, WEAK_WEIGHT = frozenset({"id", "code", "name", "date", "at", "type"}), 0.4
 SAME, MEANT, ALIKE = 1.0, 0.95, 0.6  # of a name that is the same, means the same, looks alike
@@ -45,6 +57,9 @@ DATE_FORMATS = {
     "dd/mm/yyyy": re.compile(r"[0-3][0-9]/[01][0-9]/[0-9]{4}"),
     "mm/dd/yyyy": re.compile(r"[01][0-9]/[0-3][0-9]/[0-9]{4}"),
 }
+NUMBER = re.compile(r"[-+]?[0-9]+([.,][0-9]+)?")
+SUGGESTED_MAX, SAME_KIND = 3, 0.5
+DATES = frozenset({"date", "timestamp", "timestamptz"})
 CASTS = frozenset({"boolean", "smallint", "integer", "bigint", "uuid"})
 
 
@@ -145,12 +160,30 @@ def name_likeness(one: str, other: str) -> tuple[float, str]:
 
 @cache
 def _words(name: str) -> tuple[str, ...]:
-    return tuple(word for word in re.split(r"[_\d]+", name.lower()) if word)
+    return tuple(part for word in re.split(r"[_\d]+", name.lower()) if word for part in _parts(word))
+
+
+def _parts(word: str) -> tuple[str, ...]:
+    """The words of which one is made: rechnungsdatum is an invoice's date."""
+    if word in MEANS or word in WHOLE:
+        return WHOLE.get(word, (word,))
+    tail = next((tail for tail in TAILS if word.endswith(tail) and len(word) >= len(tail) + HEAD_MIN), "")
+    if not tail:
+        return (word,)
+    head = word.removesuffix(tail)
+    known = (head.removesuffix(joint) for joint in JOINTS if head.removesuffix(joint) in MEANS)
+    return next(known, head), tail
+
+
+@cache
+def english(name: str) -> tuple[str, ...]:
+    """The words of a name, each as the one that stands for all of its meaning."""
+    return tuple(MEANS.get(word, word) for word in _words(name))
 
 
 @cache
 def _meanings(name: str) -> frozenset[str]:
-    return frozenset(MEANS.get(word, word) for word in _words(name))
+    return frozenset(english(name))
 
 
 def _weight(words: frozenset[str]) -> float:
@@ -186,6 +219,55 @@ def _with_values(confidence: float, share: float, is_telling: bool) -> float:
     if not is_telling:
         return confidence
     return confidence * 0.85 if share < STRANGERS_MAX else confidence + (1 - confidence) * share * 0.6
+
+
+def suggested(sources: Iterable[Column], target: Column, given: Sample) -> list[str]:
+    """The columns that a person should look at first for one without a pair, the likeliest first.
+
+    All of them fit its type, as they are or with a step. A date comes from dates, a text from texts.
+    """
+    ranked = []
+    for source in sources:
+        likeness = name_likeness(source.name, target.name)[0]
+        closeness = _closeness(source, target, given)
+        if closeness and (closeness >= SAME_KIND or likeness >= ALIKE_MIN or _reads_as(source, target, given)):
+            ranked.append((-(likeness if likeness >= ALIKE_MIN else 0), -closeness, -likeness, source.name))
+    return [name for *_, name in sorted(ranked)][:SUGGESTED_MAX]
+
+
+def _closeness(source: Column, target: Column, given: Sample) -> float:
+    """How near two types are: 1.0 for the same, 0.0 where none of our steps leads from one to the other."""
+    bridge = bridge_between(source, target, given.of(source.name))
+    if bridge is None or source.type is None or target.type is None:
+        return 0.0
+    if _holds_dates(target) and not (_holds_dates(source) or _looks_like_dates(source, given)):
+        return 0.0
+    if source.type == target.type:
+        return 1.0
+    is_same_kind = source.type.family == target.type.family or _holds_dates(target)
+    return (SAME_KIND if is_same_kind else 0.0) + 0.4 * bridge.fit
+
+
+def _holds_dates(column: Column) -> bool:
+    return column.type is not None and column.type.name in DATES and not column.type.is_array
+
+
+def _looks_like_dates(column: Column, given: Sample) -> bool:
+    """Whether a text holds dates, by what is in it or by its name."""
+    said = [value for value in given.of(column.name) if value.strip()]
+    looks = max(sum(1 for value in said if shape.fullmatch(value)) for shape in DATE_FORMATS.values())
+    is_named = bool({"date", "birth"} & _meanings(column.name))
+    return looks >= LOOKS_MIN * len(said) if said else is_named
+
+
+def _reads_as(source: Column, target: Column, given: Sample) -> bool:
+    """Whether a text holds what the target wants, by what is in it: numbers, or two words for true and false."""
+    said = {value.strip() for value in given.of(source.name) if value.strip()}
+    if source.type is None or target.type is None or source.type.family != "text" or not said:
+        return False
+    if target.type.family == "number":
+        return sum(1 for value in said if NUMBER.fullmatch(value)) >= LOOKS_MIN * len(said)
+    return target.type.name == "boolean" and len(said) <= len(("true", "false"))
 
 
 @dataclass(frozen=True)

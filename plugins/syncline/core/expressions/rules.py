@@ -33,11 +33,12 @@ from syncline.core.expressions.nodes import (
     Node,
     known_of,
     numeric,
+    text_constant,
 )
 from syncline.core.expressions.refused import ExpressionRefused, shown
 from syncline.core.transforms.base import NotApplicable, lit, template
-from syncline.core.transforms.checks import why_not_portable
 from syncline.core.transforms.literals import check_literal
+from syncline.core.transforms.patterns import for_server, why_not_portable
 from syncline.core.types import BOOLEAN, DATE, INTEGER, INTEGER_DIGITS, TEXT, PgType
 
 MOMENTS = ("date", "timestamp", "timestamptz")
@@ -176,7 +177,7 @@ def matches(node: Node, pattern: Node) -> Node:
     said = literal_text(pattern, "the pattern of `~`")
     if why := why_not_portable(said) or ("it is empty" if not said else None):
         refuse(pattern, f"the pattern cannot run: {why}")
-    return condition("{0} ~ {1}", node.guarded(), pattern)
+    return condition("{0} ~ {1}", node.guarded(), text_constant(for_server(said), pattern.position))
 
 
 # -- literals -----------------------------------------------------------------------------------------------------

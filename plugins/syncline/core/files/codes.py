@@ -152,8 +152,10 @@ CODES: dict[str, Code] = {
     "M13": Code(
         "A name that is no name",
         "Names of tables, columns and connections become parts of statements. Letters that only look like a-z, quotes"
-        " and signs have no place in them.",
-        "use a-z, 0-9 and _, at most 63 characters; a table is schema.table",
+        " and signs have no place in them. A table or column of the source that is spelt otherwise, such as"
+        ' `"CustomerID"`, is read through a view of the source that gives it such a name. A view has no row versions'
+        " of its own that say what has changed: the manifest names no `cursor`, and every run reads all of it.",
+        "use a-z, 0-9 and _, at most 63 characters; a table is schema.table; a view of the source mends other names",
         Example(
             "manifest",
             "  table: worker   # <- M13",
@@ -209,7 +211,8 @@ CODES: dict[str, Code] = {
     "M19": Code(
         "A key or a cursor that could lose rows",
         "The target's key carries the source's whole key, unchanged and never empty; otherwise two rows become one. The"
-        " cursor is a timestamptz, because a timestamp without zone names no instant.",
+        " cursor is a timestamptz, because a timestamp without zone names no instant; a source without one is read"
+        " whole, with no `cursor`. The flag of deleted rows is a boolean; a view makes one of other flags.",
         "map the source's key as it is; mend the column's type",
         Example(
             "manifest",
@@ -221,7 +224,7 @@ CODES: dict[str, Code] = {
         "Columns or types that do not fit",
         "Refused are columns that nobody declares or fills, two values for one column, steps that do not take a type,"
         " and conversions that could lose something without saying so.",
-        "declare the column, or say in steps how the value is converted",
+        "name tables and columns that are there; say in steps how a value becomes one of another type",
         Example(
             "mapping",
             "  start_date: {from: hired_on, type: date}   # <- M20",
@@ -260,6 +263,18 @@ CODES: dict[str, Code] = {
             "files",
             "include/manifests/mdm__payroll__worker.yaml 300 KB   # <- M23",
             "include/manifests/mdm__payroll__worker.yaml 2 KB",
+        ),
+    ),
+    "M24": Code(
+        "A decision is still open",
+        "`syncline new` writes `# DECIDE:` where only a person knows the answer. A job that runs on a guess nobody"
+        " confirmed is worse than none, so each such comment keeps its job from becoming a DAG. In a quoted value the"
+        " same words are just text.",
+        "decide, then take the comment away",
+        Example(
+            "manifest",
+            "  write: upsert  # DECIDE: may rows of the copy be changed?   # <- M24",
+            "  write: upsert",
         ),
     ),
     "D01": Code(

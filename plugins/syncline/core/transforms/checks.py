@@ -19,8 +19,7 @@ from pydantic_core import PydanticCustomError
 from syncline.core.models import Name
 from syncline.core.transforms.base import Check, Cost, NotApplicable, Row, Scalar, lit, template
 from syncline.core.transforms.literals import bound, check_literal, untyped
-from syncline.core.transforms.patterns import portable
-from syncline.core.transforms.patterns import why_not_portable as why_not_portable  # others know it by this room
+from syncline.core.transforms.patterns import for_server, portable
 from syncline.core.types import INTEGER_DIGITS, NUMERIC, PgType
 
 LENGTH_MAX = 1_000_000
@@ -182,7 +181,7 @@ class Pattern(Check):
     )
 
     def fails(self, value: Composable, given: PgType) -> Composable:
-        return template("{v} !~ {pattern}", v=value, pattern=lit(f"^(?:{self.regex})$"))
+        return template("{v} !~ {pattern}", v=value, pattern=lit(f"^(?:{for_server(self.regex)})$"))
 
 
 # -- checks that read other fields ----------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 from syncline.core.models import null_word
 from syncline.core.transforms.base import Cost, NotApplicable, Scalar, Transform, lit, template
 from syncline.core.transforms.literals import check_literal, untyped
-from syncline.core.transforms.patterns import BRACKET, ESCAPED, portable
+from syncline.core.transforms.patterns import for_server, portable, read
 from syncline.core.types import ARRAY, FAMILIES, LENGTH_MAX, TEXT, PgType
 
 EVERYTHING = tuple(sorted(set(FAMILIES.values())))
@@ -397,11 +397,11 @@ class Split(Transform):
         )  # half the price of an array
 
 
-def _greedy(regex: str) -> str:
+def _extractable(regex: str) -> str:
     """What is extracted must not depend on who reads `*?`: PostgreSQL and Python differ there."""
-    if re.search(r"[*+?}]\?", BRACKET.sub("x", ESCAPED.sub("x", regex))):
+    if read(portable(regex)).is_lazy:
         raise PydanticCustomError("M02", "the pattern cannot run: `extract` takes the longest match, not `*?`", {})
-    return portable(regex)
+    return regex
 
 
 class Extract(Transform):
@@ -419,7 +419,7 @@ class Extract(Transform):
         '{extract: "[0-9]+"}',
         '{extract: {pattern: "^([A-Z]{2})-([0-9]+)$", group: 2, on_missing: null}}',
     )
-    pattern: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_greedy)] = Field(
+    pattern: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_extractable)] = Field(
         description="A regular expression of the part that Python and PostgreSQL share", examples=["([0-9]+)[a-z]*$"]
     )
     group: StrictInt | None = Field(
@@ -429,10 +429,20 @@ class Extract(Transform):
         "reject", description="No match: an error of the row, or NULL"
     )
 
+    @property
+    def _taken(self) -> int:
+        return min(read(self.pattern).groups, 1) if self.group is None else self.group
+
     @model_validator(mode="after")
     def _has_the_group(self) -> Self:
-        if self.group is not None and self.group > re.compile(self.pattern).groups:
-            raise PydanticCustomError("M02", "the pattern has no group {n}", {"n": self.group})
+        found = read(self.pattern)
+        if self._taken > found.groups:
+            raise PydanticCustomError("M02", "the pattern has no group {n}", {"n": self._taken})
+        if self._taken in found.repeated:
+            raise PydanticCustomError(
+                "M02", "group {n} of the pattern is repeated, so it has several values; put ( ) around the repetition",
+                {"n": self._taken},
+            )  # fmt: skip
         return self
 
     @property
@@ -444,12 +454,8 @@ class Extract(Transform):
         return text_type(given.length)
 
     def sql(self, value: Composable, given: PgType) -> Composable:
-        groups = re.compile(self.pattern).groups
-        group = min(groups, 1) if self.group is None else self.group
-        if group > 1:
-            return template("(regexp_match({v}, {p}))[{n}]", v=value, p=lit(self.pattern), n=lit(group))
-        whole = f"({self.pattern})" if group == 0 and groups else self.pattern
-        return template("substring({v} from {p})", v=value, p=lit(whole))  # gives its first group; the cheapest way
+        # It gives its first group, or else the whole match; the cheapest way.
+        return template("substring({v} from {p})", v=value, p=lit(for_server(self.pattern, self._taken)))
 
 
 def _several(value: Any) -> Any:
