@@ -41,9 +41,10 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help=__doc__.splitlines()[0], no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
+WIDTH_PIPED = 200  # for grep and less: nothing is cut
 WIDTH_MIN = 110  # a narrower terminal wraps the line; a table squeezed into it could not be read
 out = Console(soft_wrap=True)
-out.width = max(out.width, WIDTH_MIN)
+out.width = max(out.width, WIDTH_MIN if out.is_terminal else WIDTH_PIPED)
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The manifest's file stem, e.g. mdm__payroll__worker")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other programs")]
 

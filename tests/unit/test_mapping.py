@@ -367,3 +367,12 @@ def test_the_same_files_have_the_same_hash_whatever_their_comments_and_layout(tm
 
     assert load_job(write_project(tmp_path / "b", mapping=commented), JOB).manifest_hash == plain
     assert load_job(write_project(tmp_path / "c", mapping=changed), JOB).manifest_hash != plain
+
+
+def test_more_steps_than_one_statement_has_columns_are_told() -> None:
+    fields = {
+        f"f{n}": {"from": "a", "type": "text", "steps": [{"truncate": 5}, {"extract": "[a-z]"}] * 8} for n in range(180)
+    }
+    (fault,) = Mapping.model_validate({"version": "1.0.0", "source": {"a": "text"}, "fields": fields}).faults()
+
+    assert fault[:2] == (("fields",), "M23")

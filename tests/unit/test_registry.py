@@ -411,4 +411,5 @@ def test_check_notes_it_and_does_not_fail_on_a_machine_whose_clock_is_behind(
 
     said = capsys.readouterr()
     assert (left.value.code, said.out) == (0, "")
-    assert said.err.startswith("note: include/manifests/") and "M02 '2999-01-01' has not come yet" in said.err
+    assert said.err.startswith("note: include/manifests/")
+    assert "M02 '2999-01-01' has not come yet" in said.err

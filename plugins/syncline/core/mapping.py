@@ -7,6 +7,7 @@ compile.py; which tables it connects is the manifest's matter.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Annotated, Literal, Self, get_args
 
@@ -40,6 +41,7 @@ from syncline.core.sensitive import looks_personal
 from syncline.core.transforms import AnyCheck, NotApplicable, Scalar, Step
 from syncline.core.types import PgType, TypeName
 
+COLUMNS_MAX = 1_500  # PostgreSQL ends at 1,664
 ElementColumns = Annotated[tuple[Name, ...], Field(min_length=1, max_length=ARGUMENTS_MAX)]
 ObjectKeys = Annotated[dict[StrictStr, Name], Field(min_length=1, max_length=ARGUMENTS_MAX)]
 # Target columns that PostgreSQL or the compiled statement has already.
@@ -195,7 +197,7 @@ class Mapping(Frozen):
 
     def faults(self) -> list[Fault]:
         """Mistakes that need more than one line to see: unknown columns, steps and types that do not fit."""
-        found: list[Fault] = []
+        found: list[Fault] = [*self._size_faults()]
         read: set[str] = set()
         meant: set[str] = set()
         has_refused_expression = False
@@ -213,6 +215,15 @@ class Mapping(Frozen):
         for column in self.source.keys() - read - meant:
             found.append((("source", column, KEY), "M20", f"source column '{column}' is read by no field", UNUSED))
         return found
+
+    def _size_faults(self) -> Iterator[Fault]:
+        """A statement of PostgreSQL has at most 1,664 columns, and what may fail is computed in one of its own."""
+        needed = len(self.source) + sum(
+            1 + sum(step.is_partial for step in field.steps) for field in self.fields.values()
+        )
+        if needed > COLUMNS_MAX:
+            said = f"{needed} columns, fields and steps that may fail are too much for one statement"
+            yield ("fields",), "M23", said, f"at most {COLUMNS_MAX}: map the table in two jobs"
 
     def _unknown_columns(self, name: str, field: FieldMap) -> list[Fault]:
         unknown: list[Fault] = [
