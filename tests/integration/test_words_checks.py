@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
+import re
 import string
 from datetime import date
 from decimal import Decimal
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from syncline.core.mapping import Mapping
+from syncline.core.transforms.patterns import for_server, why_not_portable
 from tests.integration.mapping_engine import Engine
 
 MANY = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -93,6 +96,89 @@ def test_a_check_that_makes_no_sense_is_told(checks: list[Any], said: str) -> No
                 "fields": {"x": {"from": "a", "type": "text", "checks": checks}},
             }
         )
+
+
+# -- regular expressions --------------------------------------------------------------------------------------
+
+
+def as_python(regex: str) -> re.Pattern[str]:
+    """As the page says it: ASCII classes, a dot for any character."""
+    return re.compile(regex, re.ASCII | re.DOTALL)
+
+
+def test_brackets_that_are_taken_mean_the_same_to_the_server(engine: Engine) -> None:
+    """All brackets of up to four of these members, each with all of the signs."""
+    members = ["a", "c", "-", "9", "+", ".", r"\d", r"\-", "é"]
+    brackets = [
+        f"[{negated}{''.join(inside)}]"
+        for negated in ("", "^")
+        for size in range(1, 5)
+        for inside in itertools.product(members, repeat=size)
+    ]
+    taken = [bracket for bracket in brackets if why_not_portable(bracket) is None]
+    signs = "abc-039+,.\\d[]^é٣\n"
+    # The server gets them as an array: a mapping of so many fields would be too large a statement.
+    told = engine.session.execute(
+        "select array_agg(sign order by n) filter (where sign ~ ('^' || regex || '$')) from unnest(%s::text[])"
+        " with ordinality as r (regex, place), unnest(%s::text[]) with ordinality as s (sign, n)"
+        " group by place order by place",
+        [[for_server(bracket) for bracket in taken], list(signs)],
+    ).fetchall()
+
+    assert 1_000 < len(taken) < len(brackets)
+    expected = ([sign for sign in signs if as_python(bracket).fullmatch(sign)] or None for bracket in taken)
+    assert [(bracket, row[0]) for bracket, row in zip(taken, told, strict=True)] == list(
+        zip(taken, expected, strict=True)
+    )
+
+
+@pytest.mark.parametrize("regex", ["[a-c-e]", "[a-z-9]", "[0-9-a]", "[+-.-:]", r"[\d-a]", r"[a-\d]", "[c-a]", "[--a]"])
+def test_a_dash_in_brackets_has_one_meaning_or_none(regex: str) -> None:
+    assert "in brackets" in str(why_not_portable(regex))
+
+
+@pytest.mark.parametrize(
+    "regex", [r"\d", r"\D", r"\w", r"\W", r"\s", r"\S", r"[\d-]", r"[^\d.]", r"[\s\w]", r"[^\s]", ".", "[^a]", r"[^\w\s]"]
+)  # fmt: skip
+def test_classes_are_those_of_ascii_wherever_a_pattern_stands(engine: Engine, regex: str) -> None:
+    signs = [chr(n) for n in range(1, 0x180)] + list("٣\u0966\u1680\u2003\u2028\u3000\u200b\u20ac中😀")
+    fields = {
+        "checked": {"from": "a", "type": "text", "checks": [{"pattern": regex}]},
+        "extracted": {"from": "a", "type": "text", "steps": [{"extract": {"pattern": regex, "on_missing": "null"}}]},
+        "matched": {"expression": f"a ~ '{regex}'", "type": "boolean"},
+        "unmatched": {"expression": f"a !~ '{regex}'", "type": "boolean"},
+    }
+
+    rows = engine.rows({"a": "text"}, fields, [{"a": sign} for sign in signs])
+
+    fits = [as_python(regex).fullmatch(sign) is not None for sign in signs]
+    assert [not row.errors for row in rows] == fits
+    assert [row.values["extracted"] is not None for row in rows] == fits
+    assert [row.values["matched"] for row in rows] == fits
+    assert [row.values["unmatched"] for row in rows] == [not fit for fit in fits]
+
+
+@pytest.mark.parametrize(
+    "regex",
+    ["(?:(a?b?c?d?e?){20}){100}", "(?:[a-z]?[0-9]?[A-Z]?[_]?[!]?[%]?[&]?[/]?){255}", "(?:[a-z]{255}){255}", "(?:a?){255}",
+     "(?:(?:(?:a{9}){9}){9}){9}", "(?:[a-z]{1,100}){1,100}", "(?:a*b*c*d*e*f*){90}", "(a|b?|c?){200}", "((?:a?){15}(?:b?){15}){10}"],
+)  # fmt: skip
+def test_what_takes_a_server_long_to_prepare_is_refused(regex: str) -> None:
+    assert "too many" in str(why_not_portable(regex))
+
+
+@pytest.mark.parametrize(
+    "regex",
+    ["(?:[a-z]?[0-9]?[A-Z]?[_]?[!]?[%]?[&]?[/]?){12}", "(?:[a-z]{70}){70}", "(?:a?){99}", "(?:[a-z]{1,40}){1,40}", "[a-z]{0,255}",
+     "(?:.*[a-m].{0,255}[b-z].{255})+", "(?:(a?b?c?d?e?){4}){4}", "(?:a|b)*a(?:a|b){255}", "(?:[a-z]+-?){1,60}", "(?:.?[a-c]?[b-d]?){19}"],
+)  # fmt: skip
+def test_the_largest_patterns_that_are_taken_are_soon_decided(engine: Engine, regex: str) -> None:
+    texts = ["aB3_" * 8, "abcde" * 8, "ab" * 2_000, "a" * 4_900, "ab-" * 60, ""]
+    assert why_not_portable(regex) is None
+
+    with engine.session.transaction():
+        engine.session.execute("set local statement_timeout = '20s'")  # a hundredth of it is usual
+        refused(engine, {"pattern": regex}, texts)
 
 
 # -- fields beside each other ---------------------------------------------------------------------------------

@@ -520,6 +520,32 @@ def test_V13_a_fraction_is_cut_where_that_is_declared(engine: Engine, text: str,
     assert mapped == [(cut, [] if cut else ["parse_timestamp"])]
 
 
+def test_a_fraction_is_cut_whatever_the_session_takes_a_backslash_for(engine: Engine) -> None:
+    step = {"parse_timestamp": {"zone": "none", "fraction": "truncate"}}
+    with engine.session.transaction():
+        engine.session.execute("set local standard_conforming_strings = off")
+        engine.session.execute("set local escape_string_warning = off")
+        mapped = one(engine, "text", "timestamp", [step], ["2026-01-31 09:30:00.1234567"])
+
+    assert mapped == [("2026-01-31T09:30:00.123456", [])]
+
+
+@pytest.mark.parametrize("offset", ["+14:99", "+1460", "-00:60", "+15:00", "+14:5", "+0260"])
+def test_a_moment_in_a_file_has_an_offset_that_exists(offset: str) -> None:
+    assert "is not a timestamptz" in refused("timestamptz", "timestamptz", {"default": f"2026-01-31 09:30:00{offset}"})
+
+
+@pytest.mark.parametrize("offset", ["Z", "+00", "-14", "+14:59", "+0530"])
+def test_a_moment_in_a_file_is_read_by_the_server(engine: Engine, offset: str) -> None:
+    wanted = datetime.fromisoformat(f"2026-01-31 09:30:00{offset}")
+
+    ((moment, codes),) = one(
+        engine, "timestamptz", "timestamptz", [{"default": f"2026-01-31 09:30:00{offset}"}], [None]
+    )
+
+    assert (datetime.fromisoformat(moment), codes) == (wanted, [])
+
+
 @pytest.mark.parametrize(
     "name", ["iso", "yyyymmdd", "yyyy/mm/dd", "dd/mm/yyyy", "dd.mm.yyyy", "dd-mm-yyyy", "mm/dd/yyyy"]
 )

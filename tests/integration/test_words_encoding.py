@@ -358,3 +358,33 @@ def test_any_text_is_written_in_ascii_or_refused(engine: Engine, language: str, 
     ):
         assert (codes == [] and value.isascii()) or (value is None and codes == ["transliterate"]), text
         assert not text.isascii() or value == text
+
+
+@pytest.mark.parametrize(
+    ("language", "unit", "written"),
+    [("ru", "ЖШ", "ZHSH"), ("bg", "ЩЦ", "SHTTS"), ("el", "ΘΨ", "THPS"), ("uk", "ЖЄ", "ZHIE"), ("uk", "є'є ", "yeie "), ("uk", "Яв ", "Yav "),
+     ("bg", "България ", "Bulgaria "), ("el", "μπ ", "b "), ("el", "Μπα-", "Ba-"), ("ru", "ЖУК ", "ZHUK ")],
+)  # fmt: skip
+def test_a_long_text_takes_no_longer_for_each_of_its_letters(
+    engine: Engine, language: str, unit: str, written: str
+) -> None:
+    """Looking behind, the server would read the text from its beginning at every letter: minutes for this one."""
+    count = 120_000 // len(unit)
+
+    with engine.session.transaction():
+        engine.session.execute("set local statement_timeout = '10s'")
+        ((told, codes),) = engine.values(
+            "text", {"type": "text", "steps": [{"transliterate": language}]}, [unit * count]
+        )
+
+    assert (told, codes) == (written * count, [])
+
+
+def test_capitals_are_told_beside_each_other_wherever_they_stand(engine: Engine) -> None:
+    texts = ["ЖШ", "Ж", "Жж", "ЖЖж", "аЖ", "АЖ", "АЖ.", "АЖж", "ЖАж", "BЖ", "bЖ", "ЖB"]
+
+    told = engine.values("text", {"type": "text", "steps": [{"transliterate": "ru"}]}, texts)
+
+    assert [value for value, _ in told] == [
+        "ZHSH", "Zh", "Zhzh", "ZHZhzh", "aZh", "AZH", "AZH.", "AZhzh", "ZHAzh", "BZH", "bZh", "ZHB",
+    ]  # fmt: skip

@@ -84,6 +84,57 @@ def same(one: Any, other: Any) -> bool:
 _LIKE: dict[type, tuple[type, ...]] = {int: (int, Decimal), Decimal: (int, Decimal)}
 
 
+# -- values in a file -----------------------------------------------------------------------------------------
+
+
+def constant(kind: str, value: Any) -> Mapping:
+    fields = {"x": {"constant": value, "type": kind}, "y": {"from": "a", "type": kind, "steps": [{"default": value}]}}
+    return Mapping.model_validate({"version": "1.0.0", "source": {"a": kind}, "fields": fields})
+
+
+@pytest.mark.parametrize(
+    "value",
+    ['"\\u0000"', '{"\\u0000": 1}', '"\\ud800"', '["\\udc00\\ud800"]', '{"\\udfff": 1}', "1e400000", "-1e-20000", "1" * 5_000, "1.0e99999999999",
+     "NaN", "[1,]", "{a: 1}", "\ufeff1", "'a'", ""],
+)  # fmt: skip
+def test_json_in_a_file_is_what_jsonb_can_hold(engine: Engine, value: str) -> None:
+    assert any("is not a jsonb" in str(fault) for fault in constant("jsonb", value).faults())
+
+
+@pytest.mark.parametrize(
+    "value",
+    ['"\\\\u0000"', '"\\\\\\\\u0000"', '"\\ud83d\\ude00"', "1e999", "-1.5e-900", "1" * 900, '{"a": [1, null, true, {"b": "é"}]}', " 1 ", '"\\u0001\\/"'],
+)  # fmt: skip
+def test_json_in_a_file_is_read_by_the_server(engine: Engine, value: str) -> None:
+    (row,) = engine.rows(
+        {"a": "jsonb"}, {"x": {"constant": value, "type": "jsonb"}, "y": {"from": "a", "type": "jsonb", "steps": [{"default": value}]}}, [{"a": None}],
+    )  # fmt: skip
+
+    assert same(row.values["x"], read(value))
+    assert same(row.values["y"], read(value))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.00001, "0.00001"), (-1e-7, "-0.0000001"), (1e22, "10000000000000000000000"), (0.1, "0.1"), (1.0, "1.0"), (12, "12"), (True, "true"),
+     (123456789.25, "123456789.25")],
+)  # fmt: skip
+def test_a_number_in_a_file_is_a_text_of_plain_digits(engine: Engine, value: Any, text: str) -> None:
+    fields = {
+        "x": {"constant": value, "type": "text"},
+        "y": {"from": "a", "type": "text", "steps": [{"default": value}]},
+        "z": {
+            "when": [{"if": {"a": [value]}, "then": {"constant": 1}}],
+            "otherwise": {"constant": value},
+            "type": "text",
+        },
+    }
+
+    (row,) = engine.rows({"a": "text"}, fields, [{"a": None}])
+
+    assert (row.values["x"], row.values["y"], row.values["z"]) == (text, text, text)
+
+
 # -- parse_json -----------------------------------------------------------------------------------------------
 
 
@@ -243,6 +294,15 @@ def test_V16_json_is_read_from_json_too(modern: Engine) -> None:
     assert [(value, reject and reject["errors"]) for value, _, reject in found] == [
         (None, ["x:parse_json"]), ({"a": [2]}, None), (None, None), (None, ["x:parse_json"]), (None, ["x:parse_json"]), (None, None),
     ]  # fmt: skip
+
+
+def test_a_constant_that_is_no_json_fails_no_statement(modern: Engine) -> None:
+    """The planner computes what is constant, a guarded cast too."""
+    field = {"expression": "case when true then 'abc' else a end", "type": "jsonb", "steps": ["parse_json"]}
+
+    (row,) = modern.rows({"a": "text"}, {"x": field}, [{"a": "1"}])
+
+    assert (row.values["x"], row.errors) == (None, ["x:parse_json"])
 
 
 # -- json_path ------------------------------------------------------------------------------------------------
@@ -420,7 +480,7 @@ def test_numbers_and_truth_come_back_out_of_json(engine: Engine) -> None:
         ]
 
 
-@pytest.mark.parametrize(("kind", "said"), [("json", "takes"), ("json[]", r"json\[\]")])
+@pytest.mark.parametrize(("kind", "said"), [("json", "takes"), ("json[]", r"json\[\]"), ("money[]", r"money\[\]")])
 def test_json_that_was_not_read_is_no_value(kind: str, said: str) -> None:
     with pytest.raises(NotApplicable, match=said):
         word("to_json").gives(PgType.parse(kind))
@@ -524,7 +584,7 @@ def test_an_element_is_counted_from_either_end(engine: Engine, arrays: list[list
 @pytest.mark.parametrize(
     ("kind", "array", "first", "last"),
     [("text[]", "[3:4]={a,b}", "a", "b"), ("text[]", "[-1:0]={a,b}", "a", "b"), ("integer[]", [[1, 2], [3, 4]], None, None), ("text[]", "{}", None, None),
-     ("text[]", '{"NULL",NULL}', "NULL", None), ("char(3)[]", ["a", "b"], "a", "b"), ("numeric(4,2)[]", ["1.50", "NaN"], Decimal("1.50"), "NaN")],
+     ("text[]", '{"NULL",NULL}', "NULL", None), ("integer[]", "[2147483645:2147483646]={1,2}", 1, 2), ("integer[]", "[-2147483648:-2147483647]={1,2}", 1, 2), ("char(3)[]", ["a", "b"], "a", "b"), ("numeric(4,2)[]", ["1.50", "NaN"], Decimal("1.50"), "NaN")],
 )  # fmt: skip
 def test_an_array_need_not_begin_at_1(engine: Engine, kind: str, array: Any, first: Any, last: Any) -> None:
     to = str(word({"element": 1}).gives(PgType.parse(kind)))
@@ -532,6 +592,19 @@ def test_an_array_need_not_begin_at_1(engine: Engine, kind: str, array: Any, fir
     for number, value in ((1, first), (-1, last)):
         found = engine.values(kind, {"type": to, "steps": [{"element": number}]}, [array])
         assert found == [(value, [] if value is not None else ["element"])]
+
+
+@pytest.mark.parametrize("number", [3, -100, 100_000, -100_000])
+@pytest.mark.parametrize(
+    "array", ["[2147483645:2147483646]={1,2}", "[-2147483648:-2147483647]={1,2}", "{}", "{{1,2,3},{4,5,6}}"]
+)
+def test_an_element_beyond_the_end_fails_no_statement(engine: Engine, array: str, number: int) -> None:
+    """Subscripts may end where integers do, so nothing is added to them."""
+    steps = [{"element": number}]
+
+    assert engine.values("integer[]", {"type": "integer", "steps": steps}, [array, None]) == [
+        (None, ["element"]), (None, []),
+    ]  # fmt: skip
 
 
 def test_an_element_of_padded_text_has_no_padding(engine: Engine) -> None:
@@ -545,7 +618,7 @@ def test_an_element_of_padded_text_has_no_padding(engine: Engine) -> None:
 @pytest.mark.parametrize(
     ("item", "said"),
     [({"element": 0}, "the first"), ({"join": {"separator": ","}}, "either"), ({"join": {"separator": ",", "nulls": "skip", "null_as": "-"}}, "either"),
-     ({"split_to_array": ""}, "at least 1"), ({"element": 100_001}, "less than or equal"), ({"join": ","}, "takes no value")],
+     ({"split_to_array": ""}, "at least 1"), ({"element": 100_001}, "less than or equal"), ({"join": ","}, "takes what it needs by name")],
 )  # fmt: skip
 def test_what_is_not_said_is_not_guessed(item: Any, said: str) -> None:
     with pytest.raises((ValidationError, ValueError), match=said):

@@ -31,7 +31,7 @@ TYPES = {
     for name, kind in {
         "rate_amount": "numeric(14,4)", "weekly_hours": "numeric(6,3)", "n": "numeric", "i": "integer", "small": "smallint",
         "big": "bigint", "name": "text", "code": "varchar(20)", "starts_on": "date", "ends_on": "date", "t": "timestamp",
-        "signed_at": "timestamptz", "gone": "boolean", "id": "uuid", "doc": "jsonb", "raw": "json", "x": "double precision",
+        "signed_at": "timestamptz", "gone": "boolean", "id": "uuid", "doc": "jsonb", "raw": "json", "raws": "json[]", "x": "double precision",
         "tags": "text[]", "span": "interval", "at": "time", "user": "text", "end": "text", "null": "integer", "xmin": "text",
     }.items()
 }  # fmt: skip
@@ -206,6 +206,8 @@ REFUSED = [
     ("id = 'x'", 5, "`=` of uuid and text", "x::text", ""),
     ("gone > gone", 0, "`>` does not take boolean", "= and <>", ""),
     ("raw = raw", 0, "`=` does not take json", "x::text", ""),
+    ("raws = raws", 0, "`=` does not take json[]", "", ""),
+    ("raws is distinct from raws", 0, "does not take json[]", "", ""),
     ("name = null", 7, "null is never true", "is null", ""),
     ("i in (1, null)", 9, "null is never true", "is null", ""),
     ("i in (1, i)", 9, "takes literals", "a = b or", ""),

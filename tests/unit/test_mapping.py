@@ -376,3 +376,12 @@ def test_more_steps_than_one_statement_has_columns_are_told() -> None:
     (fault,) = Mapping.model_validate({"version": "1.0.0", "source": {"a": "text"}, "fields": fields}).faults()
 
     assert fault[:2] == (("fields",), "M23")
+
+
+def test_the_text_of_a_list_of_money_is_a_locales(tmp_path: Path) -> None:
+    mapping = {"version": "1.0.0", "source": {"a": "money[]", "b": "text"}}
+    fields = {"x": {"concat": {"columns": ["a", "b"]}, "type": "text"}}
+
+    (fault,) = Mapping.model_validate({**mapping, "fields": fields}).faults()
+
+    assert "`concat` does not take money[] column 'a'" in fault[2]

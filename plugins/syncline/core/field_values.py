@@ -120,6 +120,9 @@ class Concat(NeverFaulty, Frozen):
         return {column: ("concat", "columns", n) for n, column in enumerate(self.columns)}
 
     def gives(self, types: Types, field_type: PgType) -> PgType:
+        for column in self.columns:
+            if types[column].is_array and types[column].element.family == "money":
+                raise NotApplicable(f"`concat` does not take {types[column]} column '{column}': its text is a locale's")
         return TEXT
 
     def sql(self, row: Row, given: PgType) -> Composable:

@@ -111,6 +111,8 @@ def _candidates(given: PgType, target: PgType) -> Iterator[Chain]:
             yield (*filled, f"{{truncate_to: {'second' if target.precision < MILLI else 'millisecond'}}}")
     if target.family in ("json", "jsonb"):
         yield ("to_json",)
+        if given.is_array:  # money's, which has no form in JSON but as a number
+            yield ("{element: 1}", "to_json")
 
 
 def _of_value(given: PgType, target: PgType) -> Iterator[Chain]:

@@ -22,7 +22,7 @@ TENANT = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,62}$"
 REASON_MAX = 500
 TENANTS_MAX = 1000
 MODES = {
-    Mode.INCREMENTAL: "incremental: what changed since the last published batch",
+    Mode.INCREMENTAL: "incremental: what changed since the last published batch; all rows once after a changed mapping",
     Mode.FULL: "full: every row of the source, compared with the target",
     Mode.WINDOW: "window: rows changed within one interval; the watermark stays",
 }

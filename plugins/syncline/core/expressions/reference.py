@@ -49,7 +49,8 @@ OPERATORS = (
     Operator("a [not] ilike 'pattern'", "boolean", "The same without regard to case, by the rules of the database",
              "name ilike 'a%'"),
     Operator("a ~ 'regex', a !~ 'regex'", "boolean",
-             "A match anywhere in the text; the patterns of the check `pattern`; \\w \\d \\s know ASCII",
+             "A match anywhere in the text; the patterns of the check `pattern`:"
+             " \\w \\d \\s know ASCII, `.` is any character",
              "name ~ '^[A-Z]' or name !~ '[0-9]'"),
     Operator("not a, a and b, a or b", "boolean", "From left to right", "not is_deleted and hours = 1 or hours = 2"),
     Operator("case when a then b ... [else c] end", "as b, c", "NULL without `else`",

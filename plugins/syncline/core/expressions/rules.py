@@ -152,8 +152,9 @@ def comparable(sign: str, *nodes: Node) -> None:
         _same(nodes[0], node, by)
     is_equality = sign in ("=", "<>", "in", "is distinct from", "nullif", "case")
     family = nodes[0].type.family
-    if family in WITHOUT_EQUALITY or not (is_equality or family in ORDERED):
-        refuse(nodes[0], f"{by} does not take {nodes[0].type}", "write x::text" if is_equality else "= and <> only")
+    if nodes[0].type.name in WITHOUT_EQUALITY or not (is_equality or family in ORDERED):  # json, and arrays of it
+        allowed = ("" if family == "array" else "write x::text") if is_equality else "= and <> only"
+        refuse(nodes[0], f"{by} does not take {nodes[0].type}", allowed)
 
 
 def compare(sign: str, left: Node, right: Node) -> Node:

@@ -70,7 +70,8 @@ class Alphabet:
         letters: Small letter -> small Latin letters; capitals follow from them.
         starts: The same at the start of a word, where it differs.
         source: Who says so.
-        rules: Rewritings that need more than a letter, in order; `L` in braces is a letter of the language.
+        rules: Rewritings that need more than a letter, in order; `L` in braces is a letter of the language, `N` the
+            start or another sign. No look behind, for which the server reads the text again from its beginning.
         drops: Signs between two letters of the language that are not written.
     """
 
@@ -98,7 +99,7 @@ LANGUAGES = {
         {**_plain("абвгдезийклмнопрстуфхъьѝ", "abvgdeziyklmnoprstufhayi"), "ж": "zh", "ц": "ts", "ч": "ch", "ш": "sh",
          "щ": "sht", "ю": "yu", "я": "ya"},
         "Bulgaria, Transliteration Act of 2009: final -ия is -ia, the name of the state is Bulgaria",
-        rules=(Rule("(?<!{L})Българи(?=я(?!{L}))", "Булгари"), Rule("(?<!{L})БЪЛГАРИ(?=Я(?!{L}))", "БУЛГАРИ"),
+        rules=(Rule("{N}Българи(?=я(?!{L}))", r"\1Булгари"), Rule("{N}БЪЛГАРИ(?=Я(?!{L}))", r"\1БУЛГАРИ"),
                Rule("([иИ])я(?!{L})", r"\1а"), Rule("ИЯ(?!{L})", "ИА")),
     ),
     "cs": Alphabet(_plain("áčďéěíňóřšťúůýž", "acdeeinorstuuyz"), ICAO_LATIN),
@@ -113,7 +114,7 @@ LANGUAGES = {
                Rule(f"([αεηΑΕΗ])[ΥΎ]{VOICED}", r"\1Β"), Rule("([αεηΑΕΗ])[ΥΎ]", r"\1Φ"),
                Rule("([οΟ])[υύ]", r"\1u"), Rule("([οΟ])[ΥΎ]", r"\1U"),
                Rule("Γ(?=[γξχΓΞΧ])", "Ν"), Rule("γ(?=[γξχ])", "ν"),
-               Rule("(?<!{L})μπ|μπ(?!{L})", "b"), Rule("(?<!{L})Μ[πΠ]|Μ[πΠ](?!{L})", "B")),
+               Rule("{N}μπ", r"\1b"), Rule("μπ(?!{L})", "b"), Rule("{N}Μ[πΠ]", r"\1B"), Rule("Μ[πΠ](?!{L})", "B")),
     ),
     "fi": Alphabet({"å": "aa", "ä": "ae", "ö": "oe", "š": "s", "ž": "z"}, ICAO_LATIN),
     "is": Alphabet({**_plain("áðéíóúý", "adeiouy"), "þ": "th", "æ": "ae", "ö": "oe"}, ICAO_LATIN),

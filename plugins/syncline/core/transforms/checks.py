@@ -166,7 +166,10 @@ class OneOf(Check):
 class Pattern(Check):
     """Matches a regular expression as a whole: the part of the language that Python and PostgreSQL share.
 
-    NULL passes. Prefer `+` to counted repetitions where the length is checked anyway: each count costs at every row.
+    `\\d`, `\\w` and `\\s` are those of ASCII, also in brackets: [0-9], [A-Za-z0-9_] and [ \\t\\n\\r\\f\\v]. `.` is any
+    character, a line feed too; `^` and `$` are the ends of the text. A pattern whose counted repetitions would take the
+    server long to prepare is refused when the file is read. NULL passes. Prefer `+` to counted repetitions where the
+    length is checked anyway: each count costs at every row.
     """
 
     word: Literal["pattern"] = "pattern"

@@ -186,13 +186,13 @@ class _Writing:
     def _marked(self, value: Composable) -> Composable:
         """Composed, rewritten by the language's rules, and with the letters at the start of a word marked."""
         value, own = template("normalize({v}, NFC)", v=value), f"[{self.small}{self.capitals}]"
-        rules = [Rule(f"(?<={own})[{self.alphabet.drops}](?={own})", "")] if self.alphabet.drops else []
+        rules = [Rule(f"({own})[{self.alphabet.drops}](?={own})", r"\1")] if self.alphabet.drops else []
         rules += self.alphabet.rules
         if self.starts:
             starting = "".join(self.starts) + "".join(self.capital[letter] for letter in self.starts)
-            rules.append(Rule(f"(?<!{{L}})([{starting}])", rf"\1{START}"))
+            rules.append(Rule(f"{{N}}([{starting}])", rf"\1\2{START}"))
         for rule in rules:
-            pattern = rule.pattern.replace("{L}", self.any_letter)
+            pattern = rule.pattern.replace("{L}", self.any_letter).replace("{N}", f"(^|[^{self.any_letter[1:]})")
             value = template("regexp_replace({v}, {a}, {b}, 'g')", v=value, a=lit(pattern), b=lit(rule.becomes))
         return value
 
@@ -202,9 +202,15 @@ class _Writing:
         if not several:
             return value
         these = f"[{''.join(self.capital[letter] for letter in several)}]"
-        before = f"(?<={self.any_capital}|{self.any_capital}{START})"
-        found = f"({these}{START}?)(?={self.any_capital})|{before}({these})(?![{self.small}{SMALL_LATIN}{START}])"
-        marked = template("regexp_replace({v}, {a}, {b}, 'g')", v=value, a=lit(found), b=lit(rf"\1\2{CAPITALS}"))
+        # First those with a capital behind them, then the last ones of their words; no look behind, see `Alphabet`.
+        found = [
+            (f"({these}{START}?)(?={self.any_capital})", rf"\1{CAPITALS}"),
+            (f"({self.any_capital}{START}?{CAPITALS}?{these})(?![{self.small}{SMALL_LATIN}{START}{CAPITALS}])",
+             rf"\1{CAPITALS}"),
+        ]  # fmt: skip
+        marked = value
+        for pattern, becomes in found:
+            marked = template("regexp_replace({v}, {a}, {b}, 'g')", v=marked, a=lit(pattern), b=lit(becomes))
         spellings = {}
         for letter in several:
             at_start, elsewhere = self._both(letter)

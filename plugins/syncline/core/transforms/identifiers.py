@@ -191,7 +191,7 @@ class Email(Check):
     examples: ClassVar[tuple[str, ...]] = ("email",)
 
     def fails(self, value: Composable, given: PgType) -> Composable:
-        short_labels = template("(char_length({v}) < 66 or {v} !~ '@(?:.*\\.)?[^.]{{64}}')", v=value)
+        short_labels = template("(char_length({v}) < 66 or {v} !~ '@(?:.*[.])?[^.]{{64}}')", v=value)
         return refused_unless(value, EMAIL, short_labels, size="char_length({v}) <= 254 and strpos({v}, '@') <= 65")
 
 

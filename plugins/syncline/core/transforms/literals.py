@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
+from math import isfinite
 
 from psycopg import sql
 from psycopg.sql import Composable
@@ -24,7 +25,7 @@ WHOLE = re.compile(r"[+-]?[0-9]{1,1000}")
 NUMBER = re.compile(r"[+-]?[0-9]{1,300}(\.[0-9]{1,300})?([eE][+-]?[0-9]{1,2})?")
 DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 CLOCK = r"[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?"
-ZONE = "(Z|[+-](0[0-9]|1[0-4])(:?[0-9]{2})?)"
+ZONE = "(Z|[+-](0[0-9]|1[0-4])(:?[0-5][0-9])?)"
 SHAPES = {
     "date": re.compile(DAY),
     "timestamp": re.compile(DAY + CLOCK),
@@ -32,18 +33,29 @@ SHAPES = {
     "time": re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?"),
     "uuid": re.compile("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"),
 }
+JSON_EXPONENT_MAX = 1_000  # far below the end of numeric, above every business number
+NO_CHARACTER = re.compile(r"(?<!\\)(\\\\)*\\u0000")  # jsonb has none that is zero
 REAL_MAX, REAL_MIN = 3.4e38, 1.2e-38  # a literal beyond them is a slip of the pen
 HINTS = {"timestamptz": "; write the zone too: 2026-01-01 00:00:00+00", "timestamp": "; write 2026-01-01 00:00:00"}
 
 
+def spelt(value: Literal) -> str:
+    """A literal's text; numbers in plain digits, for YAML's 0.00001 is 1e-05 to Python."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and isfinite(value):
+        return format(Decimal(str(value)), "f")
+    return str(value)
+
+
 def untyped(value: Literal) -> Composable:
     """A literal that takes the type of its surroundings: `'2026-01-01'` beside a date is a date."""
-    return sql.Literal(str(value).lower() if isinstance(value, bool) else str(value))
+    return sql.Literal(spelt(value))
 
 
 def bound(value: Literal, given: PgType) -> Composable:
     """A bound to compare with a value of the given type: beside an integer, one that no integer can hold is numeric."""
-    if given.family == "number" and not _fits(str(value), given):
+    if given.family == "number" and not _fits(spelt(value), given):
         return sql.SQL("{}::numeric").format(untyped(value))
     return untyped(value)
 
@@ -51,17 +63,17 @@ def bound(value: Literal, given: PgType) -> Composable:
 def check_literal(value: Literal, given: PgType) -> None:
     """Refuse a literal that the type cannot hold exactly; raises NotApplicable."""
     if not _holds(value, given):
-        shown = str(value).lower() if isinstance(value, bool) else str(value)[:60]
-        raise NotApplicable(f"'{shown}' is not a {given}{HINTS.get(given.name, '')}")
+        raise NotApplicable(f"'{spelt(value)[:60]}' is not a {given}{HINTS.get(given.name, '')}")
 
 
 def _holds(value: Literal, given: PgType) -> bool:
     if given.family == "boolean" or isinstance(value, bool):
         return isinstance(value, bool) and given.family in ("boolean", "text")
-    text = str(value)
+    text = spelt(value)
     match given.family:
         case "text":
-            return given.length is None or len(text) <= given.length
+            is_text = not isinstance(value, float) or isfinite(value)
+            return is_text and (given.length is None or len(text) <= given.length)
         case "number":
             return _fits(text, given)
         case "float":
@@ -106,10 +118,20 @@ def _reads(reader: Callable[[str], object], text: str) -> bool:
     return True
 
 
-def _json(text: str) -> object:
-    def refuse(word: str) -> object:
-        raise ValueError(word)
-
-    if "\\u0000" in text:  # jsonb has no such character
+def _json(text: str) -> None:
+    """Raises ValueError where jsonb would not hold it."""
+    if NO_CHARACTER.search(text):
         raise ValueError
-    return json.loads(text, parse_constant=refuse)
+    read = json.loads(text, parse_constant=_refuse, parse_float=_number, parse_int=_number)
+    json.dumps(read, ensure_ascii=False).encode()  # half of a surrogate pair has no bytes
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(word)
+
+
+def _number(text: str) -> int:
+    _, digits, exponent = Decimal(text).as_tuple()
+    if abs(int(exponent)) > JSON_EXPONENT_MAX or len(digits) > JSON_EXPONENT_MAX:
+        raise ValueError(text)
+    return 0  # which one does not matter

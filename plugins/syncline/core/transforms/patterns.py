@@ -11,7 +11,6 @@ what a server takes for a letter depends on its locale, so it is given `[0-9]`, 
 from __future__ import annotations
 
 import re
-import sys
 from bisect import bisect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from functools import cache, reduce
 from pydantic_core import PydanticCustomError
 
 REPEAT_MAX = 255  # PostgreSQL's limit
+LAST_CHARACTER = 0x10FFFF
 NESTING_MAX = 30
 # PostgreSQL writes repetitions out. So many steps from sign to sign take it 10 ms, a hundred times as many minutes.
 STEPS_MAX = 5_000
@@ -365,7 +365,7 @@ def _size(part: _Part, kinds: Callable[[_Sign], int]) -> _Size:
 def _kinds(signs: list[_Sign]) -> Callable[[_Sign], int]:
     """Tells how many kinds of characters a sign stands for: all signs divide the characters into kinds."""
     ends = {end for sign in signs for low, high in sign.ranges for end in (low, high + 1)}
-    kinds = sorted({0, *ends} - {sys.maxunicode + 1})
+    kinds = sorted({0, *ends} - {LAST_CHARACTER + 1})
 
     def count(sign: _Sign) -> int:
         inside = sum(bisect(kinds, high) - bisect(kinds, low) + 1 for low, high in sign.ranges)

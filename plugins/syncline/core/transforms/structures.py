@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from syncline.core.models import null_word
 from syncline.core.transforms.base import Cost, NotApplicable, Transform, lit, template
+from syncline.core.transforms.text import once
 from syncline.core.types import EVERY_FAMILY, NUMERIC, TEXT, PgType
 
 # Both far below what a server with 2 MB of stack reads (it ends at 13,000 levels) and above what a field holds.
@@ -48,11 +49,15 @@ class ParseJson(Transform):
 
     def sql(self, value: Composable, given: PgType) -> Composable:
         text = value if given.family == "text" else template("({v})::text", v=value)
-        return template(
-            "case when char_length({t}) <= {many} or char_length({t}) <= {long}"  # most are short: nothing to count
-            " and char_length({t}) - char_length(translate({t}, '[{{', '')) <= {many} then"
-            " case when pg_input_is_valid({t}, 'jsonb') then ({t})::jsonb end end",
-            t=text, long=lit(CHARACTERS_MAX), many=lit(BRACKETS_MAX),
+        # pg_input_is_valid is not immutable: beside a constant, the planner would try the cast that it guards.
+        return once(
+            text,
+            lambda t: template(
+                "case when char_length({t}) <= {many} or char_length({t}) <= {long}"  # most are short: nothing to count
+                " and char_length({t}) - char_length(translate({t}, '[{{', '')) <= {many} then"
+                " case when pg_input_is_valid({t}, 'jsonb') then ({t})::jsonb end end",
+                t=t, long=lit(CHARACTERS_MAX), many=lit(BRACKETS_MAX),
+            ),
         )  # fmt: skip
 
 
@@ -176,6 +181,8 @@ class ToJson(Transform):
         self.require(given)
         if given.is_array and given.name == "json":
             raise NotApplicable("`to_json` does not take json[]: read its elements with `parse_json` first")
+        if given.is_array and given.name == "money":
+            raise NotApplicable("`to_json` does not take money[]: its text has the signs of a locale")
         return JSONB
 
     def sql(self, value: Composable, given: PgType) -> Composable:
@@ -243,13 +250,17 @@ class Join(Transform):
     def sql(self, value: Composable, given: PgType) -> Composable:
         if self.null_as is not None:
             return template("array_to_string({v}, {s}, {n})", v=value, s=lit(self.separator), n=lit(self.null_as))
-        joined = template("array_to_string({v}, {s})", v=value, s=lit(self.separator))
         if self.nulls == "skip":
-            return joined
+            return template("array_to_string({v}, {s})", v=value, s=lit(self.separator))
         # Written in two ways, NULL elements tell themselves apart; array_position refuses several dimensions.
-        return template(
-            "case when array_to_string({v}, '', '') = array_to_string({v}, '', '.') then {j} end", v=value, j=joined
-        )
+        return once(
+            value,
+            lambda v: template(
+                "case when array_to_string({v}, '', '') = array_to_string({v}, '', '.') then"
+                " array_to_string({v}, {s}) end",
+                v=v, s=lit(self.separator),
+            ),
+        )  # fmt: skip
 
 
 class Element(Transform):
@@ -285,8 +296,14 @@ class Element(Transform):
         return given.element.as_read
 
     def sql(self, value: Composable, given: PgType) -> Composable:
-        # Arrays need not begin at 1.
-        end = "array_lower({v}, 1) + {n}" if self.number > 0 else "array_upper({v}, 1) - {n}"
-        at = template(end, v=value, n=lit(abs(self.number) - 1))
-        taken, element = template("({v})[{at}]", v=value, at=at), given.element
-        return taken if element.as_read == element else template("({t})::{k}", t=taken, k=element.as_read.sql)
+        # Arrays need not begin at 1, and may end where integers do; a slice of all of it begins at 1.
+        if self.number > 0:
+            taken = template("(({v})[:])[{n}]", v=value, n=lit(self.number))
+        else:
+            last = "(({v})[:])[array_length({v}, 1) - {n}]"
+            taken = once(value, lambda v: template(last, v=v, n=lit(-self.number - 1)))
+        return taken if given.element.as_read == given.element else _as(taken, given.element.as_read)
+
+
+def _as(value: Composable, kind: PgType) -> Composable:
+    return template("({v})::{k}", v=value, k=kind.sql)

@@ -17,7 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from syncline.core.models import null_word
 from syncline.core.transforms.base import Cost, NotApplicable, Scalar, Transform, lit, template
-from syncline.core.transforms.literals import check_literal, untyped
+from syncline.core.transforms.literals import check_literal, spelt, untyped
 from syncline.core.transforms.patterns import for_server, portable, read
 from syncline.core.types import ARRAY, FAMILIES, LENGTH_MAX, TEXT, PgType
 
@@ -408,8 +408,9 @@ class Extract(Transform):
     """The part of the value that a regular expression finds: `{extract: {pattern: "([0-9]+)[a-z]*$"}}`.
 
     It gives what the first group ( ) holds, without groups the whole match; `group` names another one, 0 is the whole
-    match. Of several places the first counts, and there the longest match (the rule of POSIX). No match is an error of
-    the row, or NULL with `on_missing: null`. NULL stays NULL.
+    match. Of several places the first counts, and there the longest match (the rule of POSIX); what stands before the
+    group is as long as it can be. The pattern is one as `pattern` takes it: `\\d`, `\\w` and `\\s` know ASCII, and
+    `.` is any character. No match is an error of the row, or NULL with `on_missing: null`. NULL stays NULL.
     """
 
     word: Literal["extract"] = "extract"
@@ -506,7 +507,7 @@ class Default(Transform):
     def gives(self, given: PgType) -> PgType:
         self.require(given)
         if given.length is not None:  # the value may be longer than the column: the field's type judges it
-            given = text_type(max(given.length, len(str(self.value))))
+            given = text_type(max(given.length, len(spelt(self.value))))
         check_literal(self.value, given)
         return given
 

@@ -149,7 +149,9 @@ class ParseTimestamp(Transform):
         """PostgreSQL would round the seventh digit."""
         if self.fraction == "reject":
             return value
-        return template(r"regexp_replace({v}, '(\.[0-9]{{6}})[0-9]+', '\1')", v=value)
+        return template(
+            "regexp_replace({v}, {longer}, {kept})", v=value, longer=lit(r"(\.[0-9]{6})[0-9]+"), kept=lit(r"\1")
+        )
 
 
 class InZone(Transform):
