@@ -1,6 +1,6 @@
 """A PostgreSQL of your own to try a sync job on: your SQL files as source and target, roles and ledger ready.
 
-    python -m demo.sandbox --source chinook=path/to/source.sql --target billing=path/to/target.sql
+    python -m demo.sandbox --source chinook=path/to/source.sql --target invoicing=path/to/target.sql
 
 does what the owners of two real databases would: a reader that may select from the source; a corridor, a loader and a
 tenant role for the target; a ledger. It stays up until Ctrl-C. All is kept in var/sandbox and used again the next time;

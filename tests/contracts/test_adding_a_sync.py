@@ -1,5 +1,7 @@
 """The walk of docs/adding_a_sync.md, every command of it, on a foreign database; and what stands there afterwards.
 
+It is walked in a copy of this checkout with all its jobs, as who follows the guide would.
+
 Needs Chinook_PostgreSql.sql (github.com/lerocha/chinook-database) beside the checkout, or where SYNCLINE_TEST_CHINOOK says.
 """
 
@@ -39,14 +41,12 @@ def commands() -> list[str]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout's folder to write into: its own include/, everything else linked."""
+    """A checkout's folder to write into: its own include/ and docs/, everything else linked."""
     folder = tmp_path_factory.mktemp("checkout")
-    for name in (".venv", "demo", "examples", "docs"):
+    for name in (".venv", "demo", "examples"):
         (folder / name).symlink_to(ROOT / name)
-    shutil.copytree(ROOT / "include", folder / "include")
-    for kind in ("manifests", "mappings"):
-        for path in (folder / "include" / kind).glob("*.yaml"):
-            path.unlink()
+    for name in ("include", "docs"):
+        shutil.copytree(ROOT / name, folder / name)
     (folder / CHINOOK.name).symlink_to(CHINOOK)
     return folder
 
@@ -88,7 +88,7 @@ def _wait_for(log: Path, process: subprocess.Popen[bytes]) -> None:
 
 @pytest.fixture(scope="module")
 def walked(place: Path, sandbox: dict[str, str]) -> dict[str, subprocess.CompletedProcess[str]]:
-    """Every command of the guide, in order; what each said."""
+    """Every command of the guide, in order; what each said. Some stand in it twice: the last counts."""
     said = {}
     for command in commands():
         if FIRST.match(command):
@@ -99,6 +99,34 @@ def walked(place: Path, sandbox: dict[str, str]) -> dict[str, subprocess.Complet
         expected = next((code for word, code in EXPECTED_EXIT.items() if word in command), 0)
         assert done.returncode == expected, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
         said[command] = done
+        said.update(_looked_at(command, place, sandbox))
+    return said
+
+
+# What is true only between two commands of the walk: after which one, what is asked, how that ends.
+LOOKS = (
+    ("syncline new", "check", ".venv/bin/syncline check", 1),
+    ("syncline new", "show", "cat include/mappings/chinook__invoicing__customer.yaml", 0),
+    ("yaml.bak", "check", ".venv/bin/syncline check", 0),
+    (
+        "yaml.bak",
+        "compare",
+        "diff -r examples/chinook/include/mappings include/mappings | grep -v '^Only in include'",
+        1,
+    ),
+    ("syncline generate", "check", ".venv/bin/syncline generate --check", 0),
+)
+
+
+def _looked_at(command: str, place: Path, sandbox: dict[str, str]) -> dict[str, subprocess.CompletedProcess[str]]:
+    said = {}
+    for after, called, look, expected in LOOKS:
+        if after in command and "diff-mapping" not in command and "sed" not in command:
+            done = subprocess.run(
+                look, shell=True, cwd=place, env=sandbox, capture_output=True, text=True, timeout=120, check=False
+            )
+            assert done.returncode == expected, f"{command}, then {look}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+            said[f"{after}, then {called}"] = done
     return said
 
 
@@ -112,20 +140,10 @@ def test_every_command_of_the_guide_works(walked: dict[str, subprocess.Completed
 
 
 def test_the_draft_asks_and_check_says_what_is_open(
-    walked: dict[str, subprocess.CompletedProcess[str]], sandbox: dict[str, str], tmp_path: Path
+    walked: dict[str, subprocess.CompletedProcess[str]],
 ) -> None:
-    shutil.copytree(ROOT / "include", tmp_path / "include")
-    for kind in ("manifests", "mappings"):
-        for path in (tmp_path / "include" / kind).glob("*.yaml"):
-            path.unlink()
-    here = {**sandbox, "SYNCLINE_HOME": str(tmp_path)}
-    new = "syncline new --source chinook:public.customer --target billing:billing.account"
-    made = subprocess.run(
-        [ROOT / ".venv/bin/syncline", *new.split()[1:]], env=here, check=True, capture_output=True, text=True
-    )
-    checked = subprocess.run(
-        [ROOT / ".venv/bin/syncline", "check"], env=here, check=False, capture_output=True, text=True
-    )
+    (made,) = [done for command, done in walked.items() if command.startswith(".venv/bin/syncline new")]
+    checked = walked["syncline new, then check"]
 
     assert checked.returncode == 1
     for open_key in ("criticality", "team", "oncall", "business", "tenancy", "latency_p50_s_max"):
@@ -136,6 +154,23 @@ def test_the_draft_asks_and_check_says_what_is_open(
         assert re.search(rf"^{re.escape(place)}:\d+: M24 ", checked.stdout, re.MULTILINE), place
 
 
+def test_the_guide_shows_what_the_draft_says(walked: dict[str, subprocess.CompletedProcess[str]]) -> None:
+    made = walked["syncline new, then show"].stdout
+    shown = GUIDE.read_text().split("what would be rejected:\n\n```yaml\n")[1].split("```")[0]
+
+    assert shown in made
+
+
+@pytest.mark.usefixtures("walked")
+def test_after_the_last_step_nothing_of_the_walk_is_left(place: Path) -> None:
+    for name in ("include", "docs"):
+        assert files_of(place / name) == files_of(ROOT / name)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_what_the_runs_said(walked: dict[str, subprocess.CompletedProcess[str]]) -> None:
     runs = {
         command.split()[2]: done.stdout
@@ -143,8 +178,8 @@ def test_what_the_runs_said(walked: dict[str, subprocess.CompletedProcess[str]])
         if " run " in command and "--dry" not in command
     }
 
-    assert "59 rows read, 1 rejected" in runs["chinook__billing__customer"]
-    assert "412 unchanged" in runs["chinook__billing__invoice"]  # its second run
+    assert "59 rows read, 1 rejected" in runs["chinook__invoicing__customer"]
+    assert "412 unchanged" in runs["chinook__invoicing__invoice"]  # its second run
     assert all("published, matched" in said for said in runs.values())
     (dry,) = [done.stdout for command, done in walked.items() if "--dry-run" in command]
     assert "would be 58 inserted" in dry
@@ -154,7 +189,7 @@ def test_the_copies_hold_what_hand_written_sql_says(
     walked: dict[str, subprocess.CompletedProcess[str]], sandbox: dict[str, str]
 ) -> None:
     """The mapping said again, by hand; both sides as text in the order of the key."""
-    source, admin = sandbox["AIRFLOW_CONN_CHINOOK"], sandbox["SANDBOX_ADMIN_BILLING"]
+    source, admin = sandbox["AIRFLOW_CONN_CHINOOK"], sandbox["SANDBOX_ADMIN_INVOICING"]
     for by_hand, copied in PAIRS:
         assert query(source, by_hand) == query(admin, copied), copied
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,8 @@ from syncline.core.values import RunRequest, State
 from syncline.steps import connecting, drafting, run_line
 from syncline.steps.connecting import compare_with_databases
 from syncline.steps.drafting import Place, new_job, write
+from syncline.steps.looking import preview
+from tests.conftest import ROOT
 from tests.integration.conftest import Lab
 from tests.unit.test_drafting import NO_TENANTS, decide
 
@@ -98,10 +103,12 @@ def test_values_of_both_sides_are_compared_where_they_may_be_seen(odd: Lab) -> N
 def test_rows_that_row_security_hides_are_no_failure(lab: Lab) -> None:
     lab.sql("payroll", "insert into lab.person values ('t1', 'p1', 'Ann')")
 
+    said = new_job("mdm:lab.person", "payroll:lab.person").mapping
+
     assert (
-        "# No values of the target were compared: row-level security"
-        in new_job("mdm:lab.person", "payroll:lab.person").mapping
+        "# No values of the target were compared: the statement failed with SQLSTATE SY003; the table has row-" in said
     )
+    assert "# No values of the source were compared: the table has no rows." in said
 
 
 @pytest.mark.parametrize("name", ["plain", "composite", "order", "wide", "strange"])
@@ -219,3 +226,154 @@ def test_both_commands_look_through_a_session_that_cannot_write(lab: Lab, lookin
 
     with pytest.raises(EnvironmentFailure, match="25006"):
         try_to_write()
+
+
+def test_values_of_people_stay_in_the_databases(odd: Lab) -> None:
+    odd.sql("mdm", """
+        create table odd.person (id integer primary key, status_code text, religion text, phone text);
+        insert into odd.person select n, (array['Kowalski', 'ACT'])[1 + n % 2], (array['jedi', 'none'])[1 + n % 2],
+            (array['0301234567', '0307654321'])[1 + n % 2] from generate_series(1, 100) n;
+        grant select on odd.person to syncline_reader""")  # fmt: skip
+    odd.sql("payroll", """
+        create table odd.person (id integer primary key, status text check (status in ('active', 'left')),
+            religion text check (religion in ('catholic', 'none')), phone text check (phone in ('a', 'b')));
+        grant select on odd.person to syncline_tenant""")  # fmt: skip
+
+    made = new_job("mdm:odd.person", "payroll:odd.person")
+
+    for value in ("Kowalski", "jedi", "catholic", "0301234567"):
+        assert value not in made.mapping + made.manifest
+    assert '{map: {values: {"ACT": "active"}}}' in made.mapping
+    assert "1 different values have no counterpart; `syncline preview` shows them" in made.mapping
+    assert "50 of 100 sampled values do not fit" in made.mapping
+
+
+def test_a_system_table_is_drafted(lab: Lab) -> None:
+    made = new_job("mdm:pg_catalog.pg_class", "payroll:lab.person", entity="pgclass")
+
+    assert any(
+        "key column oid is oid, a type that mappings do not know; decide a key" in said for said in made.decisions
+    )
+
+
+@pytest.mark.parametrize("missing", ["mapping", "manifest"])
+def test_where_one_file_cannot_be_written_there_is_neither(odd: Lab, missing: str, monkeypatch: Any) -> None:
+    made = new_job("mdm:odd.plain", "payroll:odd.plain")
+    real = drafting.project.write
+
+    def refused(path: Path, text: str) -> None:
+        if path.parent.name == f"{missing}s":
+            raise PermissionError(13, "Permission denied")
+        real(path, text)
+
+    monkeypatch.setattr(drafting.project, "write", refused)
+
+    with pytest.raises(
+        EnvironmentFailure, match=rf"include/{missing}s/{made.job_id}.yaml cannot be written: Permission"
+    ):
+        write(made, odd.folder)
+    assert [path for kind in ("manifests", "mappings") for path in (odd.folder / "include" / kind).iterdir()] == []
+
+
+def test_a_file_in_the_place_of_a_folder_is_one_sentence(odd: Lab) -> None:
+    made = new_job("mdm:odd.plain", "payroll:odd.plain")
+    (odd.folder / "include" / "mappings").rmdir()
+    (odd.folder / "include" / "mappings").write_text("")
+
+    with pytest.raises(EnvironmentFailure, match="Nothing was written"):
+        write(made, odd.folder)
+    assert list((odd.folder / "include" / "manifests").iterdir()) == []
+
+
+def test_outside_a_project_nothing_is_drafted(odd: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = new_job("mdm:odd.plain", "payroll:odd.plain")
+    monkeypatch.setenv("SYNCLINE_HOME", str(tmp_path / "elsewhere"))
+
+    with pytest.raises(TerminalError, match="is not a project: it has no include/manifests"):
+        new_job("mdm:odd.plain", "payroll:odd.plain")
+    with pytest.raises(TerminalError, match="is not a project"):
+        write(made, tmp_path / "elsewhere")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("view", "reason"),
+    [
+        ("select 1 as id where false", "the table has no rows"),
+        ("select 1 / (random() * 0)::integer as id", "the statement failed with SQLSTATE 22012"),
+        ("select 1 as id from (select pg_sleep(5)) as s", "the statement took longer than 1 s (SQLSTATE 57014)"),
+        ("select point '(1,2)' as id", "the table has no column of a type that can be compared"),
+    ],
+)
+def test_a_missing_sample_says_the_true_reason(
+    odd: Lab, view: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drafting, "LOOK_S_MAX", 1)
+    odd.sql("mdm", f"create view odd.v as {view}; grant select on odd.v to syncline_reader")
+
+    assert f"# No values of the source were compared: {reason}." in new_job("mdm:odd.v", "payroll:odd.plain").mapping
+
+
+def test_a_code_list_of_the_project_is_proposed_where_texts_are_its_codes(odd: Lab) -> None:
+    shutil.copytree(ROOT / "examples/chinook/include/code_lists", odd.folder / "include/code_lists")
+    odd.sql("mdm", "create table odd.place (id integer primary key, country text);"
+            " insert into odd.place values (1, 'USA'), (2, 'Germany'), (3, 'France'), (4, 'Atlantis'), (5, 'Chile');"
+            " grant select on odd.place to syncline_reader")  # fmt: skip
+    odd.sql("payroll", "create table odd.place (id integer primary key, country_code char(2))")
+
+    made = new_job("mdm:odd.place", "payroll:odd.place")
+    write(no_tenants(made), odd.folder)
+
+    assert "steps: [{code_list: country_names}]" in made.mapping
+    assert "1 of 5 sampled values do not fit" in made.mapping
+    assert "Atlantis" not in made.mapping
+    assert check_project(odd.folder)[1] == []
+
+
+MIXED = {
+    # source column: its values, the target's column
+    "menge text": (["1,50", "x", "99999,1", "2,5", "-0,01", "7,", "1.5", "3,25", "4,5"], "menge numeric(6,2)"),
+    "stueck text": (["1", "+2", "3.0", "99999999999", " 4", "5", "-6", "1e3", "7"], "stueck integer"),
+    "tag text": (["2024-02-29", "2023-02-29", "2024-1-1", "0001-01-01", "2024-12-31", "2024-05-05", "2020-01-01",
+                  "2021-01-01", "2022-01-01"], "tag date"),
+    "offen text": (["ja", "nein", "JA", "Nein", "ja", "nein", "nein", "ja", "ja"], "offen boolean"),
+    "zu text": (["t", "f", "TRUE", "yes", "1", "0", "T", "false", "on"], "zu boolean"),
+    "ref text": (["b2f9f0f6-25d4-4b6a-b2d4-0e5b6b0a9a11", "b2f9f0f625d44b6ab2d40e5b6b0a9a11", "{x}", "", "a", "b",
+                  "B2F9F0F6-25D4-4B6A-B2D4-0E5B6B0A9A11", "c", "d"], "ref uuid"),
+    "kurz text": (["ab", "abc", "", "ä", "äöü", "a b", "abcd", "zz", "yy"], "kurz varchar(2)"),
+    "klein bigint": (["1", "32767", "32768", "-32768", "-32769", "0", "2", "3", "4"], "klein smallint"),
+    "genau numeric": (["9.994", "9.995", "9.996", "99.994", "99.996", "-99.999", "0", "1", "2"], "genau numeric(4,2)"),
+    "summe numeric": (["12.34", "12.345", "0", "-1.10", "1e15", "1e18", "5", "6", "7"], "summe_minor bigint"),
+    "betrag_cents integer": (["1234", "5", "0", "-7", "2147483647", "1", "2", "3", "99999999"], "betrag numeric(9,2)"),
+    "status text": (["A", "X", "A", "B", "A", "B", "A", "B", "A"],
+                    "status text check (status in ('active', 'blocked'))"),
+}  # fmt: skip
+
+
+def test_the_draft_rejects_in_its_head_what_the_engine_rejects(odd: Lab) -> None:
+    shutil.copytree(ROOT / "include" / "code_lists", odd.folder / "include" / "code_lists")
+    columns = list(MIXED)
+    rows = list(zip(*(values for values, _ in MIXED.values()), strict=True))
+    odd.sql("mdm", f"create table odd.mixed (id integer primary key, {', '.join(columns)});"
+            " grant select on odd.mixed to syncline_reader")  # fmt: skip
+    marks = ", ".join(f"%s::{column.split()[1]}" for column in columns)
+    for n, row in enumerate(rows):
+        odd.sql("mdm", f"insert into odd.mixed values ({n}, {marks})", *row)
+    odd.sql("payroll", f"create table odd.mixed (id integer primary key, {', '.join(t for _, t in MIXED.values())})")
+
+    made = new_job("mdm:odd.mixed", "payroll:odd.mixed")
+    write(no_tenants(made), odd.folder)
+    job = load_job(odd.folder, made.job_id)
+
+    told = dict.fromkeys(job.mapping.fields, 0)
+    lines: list[str] = []
+    for line in made.mapping.splitlines():
+        lines.append(line)
+        if (found := re.match(r"  ([a-z_]+): \{", line)) is not None and found[1] in told:
+            counted = re.findall(r"DECIDE: (\d+) of 9 sampled values", "\n".join(lines))
+            told[found[1]] = int(counted[0]) if counted else 0
+            lines.clear()
+    engine = Counter(error.split(":")[0] for row in preview(job, limit=20) for error in row.errors)
+    assert told == {name: engine[name] for name in told}
+    assert set(told) == {"id", *(wanted.split()[0] for _, wanted in MIXED.values())}
+    assert sum(told.values()) > 15

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from syncline.core.catalogs import pairing
-from syncline.core.catalogs.drafting import Draft, Side, draft
-from syncline.core.catalogs.pairing import Bridge, Sample, bridge_between, codes_in, name_likeness
-from syncline.core.catalogs.tables import Column, Table
+from syncline.core.catalogs import bridging, pairing
+from syncline.core.catalogs.bridging import Bridge, bridge_between, codes_in
+from syncline.core.catalogs.drafting import SPECIAL_AS, Draft, Side, Surroundings, draft
+from syncline.core.catalogs.naming import name_likeness
+from syncline.core.catalogs.pairing import Sample
+from syncline.core.catalogs.tables import Column, Index, Table
 from syncline.core.checking import check_project
 from syncline.core.files.findings import Finding
 from syncline.core.job_files import examine_mapping
+from syncline.core.mapping import PII
+from syncline.core.reference_files import ProjectReferences
+from syncline.core.sensitive import PERSONAL, SPECIAL, looks_personal
+from tests.conftest import ROOT
 from tests.unit.test_fitting import column, table
 
 JOB = "mdm__payroll__worker"
@@ -115,7 +122,7 @@ def test_a_draft_without_tenants_passes_the_check_too(tmp_path: Path) -> None:
 
 
 def test_a_proposal_that_the_check_would_refuse_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pairing, "_rounded", lambda wanted: Bridge(("{no_such_word: 1}",)))
+    monkeypatch.setattr(bridging, "_rounded", lambda wanted: Bridge(("{no_such_word: 1}",)))
 
     assert "no_such_word" not in drafted().mapping
 
@@ -158,7 +165,9 @@ def test_a_pair_says_how_sure_it_is_and_why() -> None:
     days: list[str | None] = ["2024-01-31", "2020-02-29", None]
 
     assert above(drafted(hired_on=days), "start_date") == [
-        "# 0.93: names mean the same, text that looks like iso dates is read"
+        "# 0.93: names mean the same, text that looks like iso dates is read",
+        "# DECIDE: 1 of 3 sampled rows have no hired_on, and start_date is NOT NULL: reject them, or fill them with "
+        "steps: [{default: ...}]?",
     ]
     assert above(drafted(), "start_date")[1] == (
         "# DECIDE: which date format has the text? there is no sample to look at"
@@ -472,7 +481,7 @@ def test_a_draft_of_an_odd_table_passes_the_check_or_says_why_not(tmp_path: Path
     for name in ("Mixed", "with space", "_deleted", "doc"):
         if name in given.columns:
             assert "# Cannot be read: column" in made.mapping
-            assert "impossible: column" in made.mapping
+            assert "impossible: column" in drafted(given, held).mapping
 
 
 def test_a_table_without_a_key_asks_for_one(tmp_path: Path) -> None:
@@ -495,3 +504,366 @@ def test_a_view_gets_no_cursor() -> None:
 
     assert "\n  cursor:" not in drafted(view).manifest
     assert "every batch reads the whole table" in drafted(view).manifest
+
+
+# -- values of people never reach a file ---------------------------------------------------------------------
+
+
+def pair_of(source: Column, target: Column, values: Sequence[str | None] = ()) -> Draft:
+    """A draft of two tables of one column beside the key."""
+    given = table("s.a", column("pk", "uuid"), source, key=("pk",))
+    held = table("t.b", column("pk", "uuid"), target, key=("pk",))
+    return draft(JOB, side(given, **{source.name: list(values)}), side(held), AROUND_PROJECT)
+
+
+AROUND_PROJECT = Surroundings(ProjectReferences(ROOT), {"iso_3166_alpha_3": {"GB": "GBR", "DE": "DEU", "FR": "FRA"}})
+LISTED = ("active", "leave", "left")
+SURNAMES, PHONES = ["Kowalski", "Nowak", "Lefebvre"], ["+491701234567", "+491709876543", "+441632960"]
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "values"),
+    [
+        ("family_name", "status", SURNAMES), ("kunde", "status", SURNAMES), ("status", "surname", SURNAMES),
+        ("account_status", "inhaber", SURNAMES), ("phone", "phone", PHONES), ("status", "status", PHONES),
+        ("religion", "religion", ["catholic", "jedi"]), ("diagnosis", "status", ["F32"]),
+        ("ethnicity", "status", ["roma"]), ("disability", "code", ["blind"]),
+        ("union_member", "status", ["verdi"]), ("sexual_orientation", "type", ["gay"]),
+        ("health_status", "status", ["sick"]), ("political_party", "code", ["greens"]),
+        ("nachname", "code", SURNAMES), ("gender", "type", ["female"]), ("salary", "code", ["low"]),
+        ("sick_leave_type", "type", ["cancer"]), ("inhaber", "besitzer", SURNAMES),
+    ],
+)  # fmt: skip
+def test_no_value_of_a_person_is_ever_written(source: str, target: str, values: list[str]) -> None:
+    rows = [*values, "left", "active"] * 10
+    bridge = bridge_between(column(source), column(target, allowed=LISTED), rows)
+
+    assert bridge is not None
+    said = " ".join((bridge.said, *bridge.steps, *bridge.checks, *bridge.decide))
+    assert [value for value in values if re.search(rf"\b{re.escape(value)}\b", said)] == []
+    made = drafted(**dict.fromkeys(SOURCE.columns, rows))  # type: ignore[arg-type]
+    assert [value for value in (*SURNAMES, *PHONES) if value in made.mapping + made.manifest] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "rows", "hidden"),
+    [
+        ("status", "status", ["active", "left"] * 50 + ["Li"], "Li"),  # once: a slip, not a code
+        ("inhaber", "besitzer", ["active", "Li", "Ng"] * 10, "Li"),  # neither name says code, and few are meant
+        ("status", "zustand", ["active", "leave", "leftover"] * 10, "leftover"),  # more than the target's own value
+    ],
+)
+def test_what_may_be_no_code_is_only_counted(source: str, target: str, rows: list[str], hidden: str) -> None:
+    bridge = bridge_between(column(source), column(target, allowed=LISTED), rows)
+
+    assert bridge is not None
+    assert hidden not in " ".join((*bridge.steps, *bridge.checks, *bridge.decide))
+    assert "values have no counterpart; `syncline preview` shows them" in " ".join(bridge.decide)
+
+
+def test_what_has_no_counterpart_is_counted_where_it_may_not_be_shown() -> None:
+    made = pair_of(column("religion"), column("religion", allowed=("catholic", "none")), ["catholic", "jedi"] * 10)
+
+    (asked,) = [said for said in above(made, "religion") if "the table takes" in said]
+    assert "takes 2 values only" in asked
+    assert "1 of 2 different values have no counterpart" in asked
+    assert "`syncline preview` shows" in asked
+    assert "catholic" not in made.mapping
+    assert "jedi" not in made.mapping
+
+
+def test_values_that_fit_no_code_are_counted_where_neither_name_nor_values_say_code() -> None:
+    made = pair_of(column("betreuer"), column("betreuer", allowed=LISTED), SURNAMES * 10)
+
+    assert any("3 different values have no counterpart" in said for said in above(made, "betreuer"))
+    assert not any(name in made.mapping for name in SURNAMES)
+
+
+@pytest.mark.parametrize(
+    "values", [[f"K{n}" for n in range(30)] * 10, ["a rather long sentence of words"] * 10, ["active", "leave"]]
+)
+def test_a_column_that_is_no_column_of_codes_is_never_listed(values: list[str]) -> None:
+    made = pair_of(column("status"), column("status", allowed=("active", "on leave", "left")), [*values])
+
+    assert "map: {values" not in made.mapping
+    assert "Rejected as yet" not in made.mapping
+
+
+def test_many_allowed_values_are_no_codes_and_none_is_written() -> None:
+    many = tuple(f"Person{n}" for n in range(40))
+    made = pair_of(column("owner_ref"), column("owner_ref", allowed=many), ["Person1", "Other"] * 10)
+
+    assert "Person1" not in made.mapping
+    assert "Other" not in made.mapping
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("postcode", "contact"), ("zip", "contact"), ("zip_code", "contact"), ("postal_code", "contact"),
+        ("plz", "contact"), ("home_address", "contact"), ("email2", "contact"), ("lastname", "name"), ("bic", "financial"),
+        ("religion", "contact"), ("diagnosis_code", "contact"), ("marital_status", "contact"),
+    ],
+)  # fmt: skip
+def test_the_draft_gives_a_class_to_whatever_the_check_wants_one_for(name: str, kind: str) -> None:
+    assert looks_personal(name)
+    assert line_of(pair_of(column(name), column(name)), name).endswith(f"pii: {kind}}}")
+
+
+def test_every_class_that_a_draft_may_give_is_one_of_mappings() -> None:
+    assert {kind for kind in PERSONAL if kind != SPECIAL} | {SPECIAL_AS} <= set(PII)
+
+
+def test_a_special_category_asks_whether_it_may_be_copied_at_all() -> None:
+    asked = above(pair_of(column("religion"), column("religion")), "religion")
+
+    assert any("special category of personal data: may it be copied at all?" in said for said in asked)
+
+
+# -- keys that cannot be one ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["oid", "int4range", "name"])
+def test_a_key_of_a_type_that_mappings_do_not_know_is_asked_about(kind: str) -> None:
+    given = table("s.a", column("relkey", kind), column("note"), key=("relkey",))
+    held = table("t.b", column("k"), column("note"), key=("k",))
+    made = drafted(given, held)
+
+    said = f"key column relkey is {kind}, a type that mappings do not know; decide a key"
+    assert any(said in one for one in made.decisions)
+    assert any("k (text) is NOT NULL without a default" in one for one in made.decisions)
+    assert any(said in one for one in drafted(held, given).decisions)
+
+
+def test_a_key_of_known_types_is_taken_before_another() -> None:
+    given = table("s.a", column("oid", "oid"), column("code"), key=("oid",),
+                  indexes=(Index("by_code", ("code",), is_unique=True),))  # fmt: skip
+
+    assert "  key: [code]" in drafted(given, TARGET).manifest
+
+
+def test_a_key_that_may_be_filled_although_the_target_counts_itself_is_asked_about() -> None:
+    held = table("t.b", column("worker_id", "bigint", identity="by default"), key=("worker_id",))
+    given = table("s.a", column("worker_id", "bigint"), key=("worker_id",))
+    made = drafted(given, held)
+
+    assert any("worker_id is generated by default as identity: it may be filled" in one for one in made.decisions)
+    assert line_of(made, "worker_id") == "worker_id: {from: worker_id, type: bigint, checks: [required]}"
+
+
+@pytest.mark.parametrize(
+    ("said", "how"),
+    [({"identity": "always"}, "generated always as identity"), ({"is_generated": True}, "a generated column")],
+)
+def test_a_key_that_only_the_target_may_fill_is_no_key(said: dict[str, Any], how: str) -> None:
+    given = table("s.a", column("code"), key=("code",))
+    alone = drafted(given, table("t.b", column("row_no", "bigint", **said), column("code"), key=("row_no",)))
+    beside = table("t.b", column("row_no", "bigint", **said), column("code"), key=("row_no",),
+                   indexes=(Index("by_code", ("code",), is_unique=True),))  # fmt: skip
+
+    (asked,) = [one for one in alone.decisions if f"row_no is {how}" in one]
+    assert "cannot be a sync key; have the owner add one of the business key" in asked
+    assert "  key: []" in alone.manifest
+    (asked,) = [one for one in drafted(given, beside).decisions if f"row_no is {how}" in one]
+    assert "the business key [code] is proposed" in asked
+    assert drafted(given, beside).manifest.count("  key: [code]") == 2
+
+
+# -- amounts -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("word", ["minor", "cents", "pennies", "pence", "rappen"])
+def test_an_amount_becomes_minor_units_and_the_currency_is_asked_for(word: str) -> None:
+    made = pair_of(column("amount", "numeric(12,2)"), column(f"amount_{word}", "bigint"), ["12.34", "-1"])
+
+    assert "steps: [{to_minor_units: {currency: " in line_of(made, f"amount_{word}")
+    assert "round" not in made.mapping
+    assert any("DECIDE: which currency?" in said for said in above(made, f"amount_{word}"))
+
+
+def test_minor_units_become_an_amount() -> None:
+    made = pair_of(column("amount_pence", "integer"), column("amount", "numeric(12,2)"))
+
+    assert "steps: [{from_minor_units: {currency: GBP}}]" in line_of(made, "amount")
+    assert any("DECIDE: which currency? GBP is a guess" in said for said in above(made, "amount"))
+
+
+def test_the_rows_own_currency_is_taken_where_a_column_says_it() -> None:
+    given = table("s.a", column("pk", "uuid"), column("amount", "numeric(12,2)"), column("currency"), key=("pk",))
+    held = table("t.b", column("pk", "uuid"), column("amount_minor", "bigint"), key=("pk",))
+    made = draft(JOB, side(given), side(held), AROUND_PROJECT)
+
+    assert 'steps: [{to_minor_units: {currency_from: "currency"}}]' in line_of(made, "amount_minor")
+    assert "  currency: text" in made.mapping
+
+
+def test_a_project_without_the_list_of_minor_units_is_told_so() -> None:
+    given, held = (
+        table("s.a", column("pk", "uuid"), column("amount", "numeric(12,2)"), key=("pk",)),
+        table("t.b", column("pk", "uuid"), column("amount_minor", "bigint"), key=("pk",)),
+    )
+    (asked,) = [one for one in draft(JOB, side(given), side(held)).decisions if "amount_minor" in one]
+
+    assert "to_minor_units" in asked
+    assert "would be refused: this word needs the project's files" in asked
+
+
+def test_whole_numbers_beside_minor_units_are_asked_about() -> None:
+    made = pair_of(column("amount", "bigint"), column("amount_minor", "bigint"))
+
+    assert "steps" not in line_of(made, "amount_minor")
+    assert any("does the source count minor units too" in said for said in above(made, "amount_minor"))
+
+
+# -- what the sample says of a proposal ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "values", "said"),
+    [
+        (column("ref"), column("ref", "character(2)"), ["USA", "Brazil", "UK"], "2 of 3 sampled values do not fit"),
+        (column("mail_to"), column("mail_to", "character varying(10)"), ["a@example.org", "b@c.de"], "1 of 2 sampled"),
+        (column("menge"), column("menge", "integer"), ["12", "a lot", "3"], "1 of 3 sampled values do not fit"),
+        (column("anzahl", "bigint"), column("anzahl", "smallint"), ["1", "40000"], "1 of 2 sampled values do not fit"),
+        (column("anzahl", "numeric"), column("anzahl", "numeric(4,2)"), ["1.5", "99.999"], "1 of 2 sampled values do not fit"),
+        (column("on_day"), column("on_day", "date"), ["2024-01-31", "2024-02-30"], "1 of 2 sampled values"),
+        (column("flag"), column("flag", "boolean"), ["maybe", "t", "1"], "1 of 3 sampled values do not fit"),
+        (column("k"), column("k", "uuid"), ["1", "b2f9f0f6-25d4-4b6a-b2d4-0e5b6b0a9a11"], "1 of 2 sampled values"),
+    ],
+)  # fmt: skip
+def test_what_would_be_rejected_is_counted_asked_about_and_lowers_the_confidence(
+    source: Column, target: Column, values: list[str | None], said: str
+) -> None:
+    made, blind = pair_of(source, target, values), pair_of(source, target)
+
+    assert any(said in one and "DECIDE" in one for one in above(made, target.name))
+    assert float(above(made, target.name)[0][2:6]) < float(above(blind, target.name)[0][2:6])
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "steps"),
+    [
+        (["1,50", "2,75"], "numeric(12,2)", '{parse_number: {decimal: ","}}, {round: {scale: 2, mode: half_even}}'),
+        (["1.234,50", "7,5"], "numeric", '{parse_number: {decimal: ",", thousands: "."}}'),
+        (["1,234.50", "7.5"], "numeric", '{parse_number: {decimal: ".", thousands: ","}}'),
+        (["1 234,50", "7,5"], "numeric", '{parse_number: {decimal: ",", thousands: " "}}'),
+        (["1.5", "2"], "numeric", "parse_number"),
+        (["1.234.567", "1.000,00"], "bigint", '{parse_number: {decimal: ",", thousands: "."}}, {cast: bigint}'),
+        (["12", "7"], "integer", "{cast: integer}"),
+    ],
+)  # fmt: skip
+def test_a_known_form_of_numbers_is_recognised(values: list[str | None], kind: str, steps: str) -> None:
+    made = pair_of(column("menge"), column("menge", kind), values)
+
+    assert f"steps: [{steps}]" in line_of(made, "menge")
+    assert not any("do not fit" in said for said in above(made, "menge"))
+
+
+def test_a_sign_that_may_stand_for_two_things_is_asked_about() -> None:
+    asked = above(pair_of(column("menge"), column("menge", "numeric"), ["1,234", "5,678"]), "menge")
+
+    assert any("does ',' stand before decimals or between thousands?" in said for said in asked)
+
+
+@pytest.mark.parametrize(
+    ("values", "spelt"),
+    [(["yes", "no"], '[{parse_boolean: {true_is: ["yes"], false_is: ["no"], ignore_case: true}}]'),
+     (["J", "N"], '[{parse_boolean: {true_is: ["j"], false_is: ["n"], ignore_case: true}}]'),
+     (["t", "f"], "[{cast: boolean}]")],
+)  # fmt: skip
+def test_two_spellings_of_true_and_false_are_recognised(values: list[str | None], spelt: str) -> None:
+    made = pair_of(column("is_open"), column("is_open", "boolean"), values * 3)
+
+    assert f"steps: {spelt}" in line_of(made, "is_open")
+    assert not any("do not fit" in said for said in above(made, "is_open"))
+
+
+def test_spellings_of_what_is_personal_or_unknown_are_not_written() -> None:
+    personal = pair_of(column("disability"), column("disability", "boolean"), ["ja", "nein"])
+    unknown = pair_of(column("is_open"), column("is_open", "boolean"), ["Offen", "Zu"])
+
+    assert '"ja"' not in personal.mapping
+    assert "Offen" not in unknown.mapping
+    for made, name in ((personal, "disability"), (unknown, "is_open")):
+        assert any("which texts stand for true and false?" in said for said in above(made, name))
+        assert any("2 of 2 sampled values do not fit" in said for said in above(made, name))
+
+
+COUNTRIES: list[str | None] = ["USA", "Germany", "France", "USA"]
+
+
+def test_texts_that_a_code_list_has_become_its_codes() -> None:
+    names = {"country_names": {"USA": "US", "Germany": "DE", "France": "FR", "Chile": "CL"}}
+    source, target = column("country"), column("country_code", "character(2)")
+    given, held = (
+        table("s.a", column("pk", "uuid"), source, key=("pk",)),
+        table("t.b", column("pk", "uuid"), target, key=("pk",)),
+    )
+    around = Surroundings(ProjectReferences(ROOT / "examples" / "chinook"), names)
+    made = draft(JOB, side(given, country=COUNTRIES), side(held), around)
+
+    assert "steps: [{code_list: country_names}]" in line_of(made, "country_code")
+    assert any("is code list country_names meant" in said for said in above(made, "country_code"))
+
+
+def test_names_of_countries_without_a_list_are_told() -> None:
+    asked = above(pair_of(column("country"), column("country_code", "character(2)"), COUNTRIES), "country_code")
+
+    assert any("4 of 4 sampled values do not fit" in said for said in asked)
+    assert any("keep a code list, include/code_lists/country_names.yaml" in said for said in asked)
+    assert asked[0].startswith("# 0.4")
+
+
+def test_parts_of_a_name_that_are_too_long_together_are_counted() -> None:
+    made = drafted(given_name=["Zebulon" * 10, "Ann"], family_name=["Q" * 80, "Li"])
+
+    assert any("1 of 2 sampled names do not fit varchar(140)" in said for said in above(made, "full_name"))
+
+
+# -- what is left out says so --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["CreatedBy", "größe", "with space", "ctid"])
+def test_a_column_that_must_be_filled_and_cannot_be_named_is_asked_about(name: str) -> None:
+    held = table("t.b", column("id", "integer"), column(name), column("Ruhig", is_nullable=True), key=("id",))
+    made = drafted(table("s.a", column("id", "integer"), key=("id",)), held)
+
+    (asked,) = [one for one in made.decisions if "impossible: column" in one]
+    assert name in asked
+    assert "NOT NULL without a default" in asked
+    assert '  # impossible: column "Ruhig"' in made.mapping  # nobody owes it
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted", "why"),
+    [
+        ("double precision", "numeric(5,1)", "double precision -> numeric(5,1) needs cast and round"),
+        ("integer", "boolean", "integer -> boolean needs parse_boolean"),
+        ("text", "timestamp with time zone", "text -> timestamptz needs parse_timestamp and in_zone"),
+        ("timestamp without time zone", "date", 'timestamp -> date loses something: say why that is right, lossy: "'),
+        ("jsonb", "json", "needs a target column of type jsonb"),
+        ("uuid", "integer", "no step leads from uuid -> integer; have a view make it"),
+        ("point", "text", "point is a type that mappings do not know; have a view make it text"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("is_nullable", [True, False])
+def test_a_column_of_the_same_name_that_is_left_out_says_why(
+    given: str, wanted: str, why: str, is_nullable: bool
+) -> None:
+    made = pair_of(column("weight", given), column("weight", wanted, is_nullable=is_nullable))
+
+    (asked,) = [one for one in made.decisions if ": weight" in one]
+    assert why in asked
+
+
+def test_what_cannot_be_a_pair_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wide table would be tried with every column of another wide table."""
+    tried: list[str] = []
+    monkeypatch.setattr(pairing, "bridge_between", lambda one, *_: tried.append(one.name))
+    given, held = (
+        table("s.a", column("id", "integer"), *(column(f"{sign * 9}{n}") for n in range(20)), key=("id",))
+        for sign in "qz"
+    )
+    drafted(given, held, **{name: [f"{name} {n}" for n in range(50)] for name in given.columns})
+
+    assert set(tried) == {"id"}

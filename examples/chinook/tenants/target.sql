@@ -13,4 +13,4 @@ create policy syncline on billing.contact for all to syncline_tenant
     with check (branch in (select syncline.scoped_tenants()));
 
 insert into syncline.job_tenant (job_id, tenant_id)
-select 'chinook__billing__contact', branch from unnest(array['USA', 'Canada', 'Germany']) as branch;
+select 'chinook__invoicing__contact', branch from unnest(array['USA', 'Canada', 'Germany']) as branch;

@@ -30,10 +30,29 @@ TRIGGERS = (
     "eyJ",
 )  # fmt: skip
 ANNOUNCED = ("passw", "pwd", "secret", "token", "api_key", "api-key", "apikey", "private")
-PERSONAL = re.compile(
-    r"(?:^|_)(?:iban|e?mail|emails|birth[a-z]*|dob|(?:tele)?phone|mobile|tax|taxpayer|passport|ssn|nino"
-    r"|national_insurance|(?:given|family|first|last|maiden)_name|surname)(?:_|$)"
-)
+# Class -> words of column names that are about a person; the first that is met is the class. `special` are the
+# categories of GDPR articles 9 and 10 and what is as delicate; a mapping has no class of that name.
+SPECIAL = "special"
+PERSONAL = {
+    kind: re.compile(rf"(?:^|_)(?:{words})[0-9]*(?:_|$)")
+    for kind, words in {
+        SPECIAL: (
+            "relig[a-z]+|faith|konfession|ethni[a-z]+|race|nationality|staatsangehoerigkeit|diagnos[a-z]+|icd"
+            "|disabilit[a-z]+|handicap[a-z]*|behinderung[a-z]*|trade_?union|union|gewerkschaft[a-z]*|politic[a-z]*"
+            "|politisch[a-z]*|sexual[a-z]*|sex|gender|geschlecht|marital|civil_status|familienstand|health[a-z]*"
+            "|gesundheit[a-z]*|medic(?:al|ation)[a-z]*|illness|disease[a-z]*|sick[a-z]*|krank[a-z]*|pregnan[a-z]+"
+            "|genetic[a-z]*|biometric[a-z]*|blood_?(?:type|group)|allerg[a-z]+|vaccin[a-z]+|criminal|convictions?"
+        ),
+        "birth": "birth[a-z]*|dob",
+        "government_id": "tax|taxpayer|passport|ssn|nino|national_insurance|national_id",
+        "contact": (
+            "e?mails?|e?mailaddress|(?:tele)?phone(?:number)?|mobile|fax|address|street|post_?code|postal_?code|postal"
+            "|zip|zip_?code|plz"
+        ),
+        "financial": "iban|bic",
+        "name": "(?:given|family|first|last|maiden|middle)_?name|surname|forename",
+    }.items()
+}
 
 
 def secrets_in(text: str) -> Iterator[tuple[int, int]]:
@@ -58,4 +77,9 @@ def is_secret_key(key: str) -> bool:
 
 def looks_personal(column: str) -> bool:
     """Whether a column's name says that it is about a person."""
-    return bool(PERSONAL.search(column))
+    return bool(personal_class(column))
+
+
+def personal_class(column: str) -> str:
+    """What a column's name says that it holds of a person: a class of mappings, or SPECIAL; '' for nothing."""
+    return next((kind for kind, words in PERSONAL.items() if words.search(column.lower())), "")

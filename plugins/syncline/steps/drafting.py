@@ -7,27 +7,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
+from pydantic_core import PydanticCustomError
 
 from syncline.adapters import connections, project
 from syncline.adapters.catalog import read_catalog, tables_called
 from syncline.adapters.failures import telling
-from syncline.core.catalogs.drafting import Draft, Side, draft
+from syncline.core.catalogs.drafting import Draft, Side, Surroundings, draft
 from syncline.core.catalogs.pairing import Sample
 from syncline.core.catalogs.tables import Table
-from syncline.core.errors import EnvironmentFailure, SynclineError, TerminalError
+from syncline.core.errors import EnvironmentFailure, TerminalError
 from syncline.core.files.findings import nearest, printable
 from syncline.core.manifest import JOB_ID, JOB_ID_MAX
 from syncline.core.models import NAME, table_identifier
+from syncline.core.reference_files import ProjectReferences
 
 SAMPLE_ROWS = 1_000
-VALUE_LENGTH_MAX = 200  # more of a value tells no more of its column
+VALUE_LENGTH_MAX = 300  # more of a value tells no more of its column; few columns are wider, and bounded
+LOOK_S_MAX = 15  # for one statement: a view that takes longer would make a draft wait for nothing
+TIMED_OUT = "57014"
 TARGET_ROLE = "syncline_tenant"  # what a manifest's target.role is by default
+EMPTY_TO_US = "row-level security shows the role no rows, or the table has none"
 NOT_SAMPLED = frozenset({"bytea", "json", "jsonb"})
 
 
@@ -61,20 +66,68 @@ def new_job(source: str, target: str, *, entity: str = "") -> Draft:
             f"'{job_id[:80]}' is not a job id: <source>__<target>__<entity> in a-z, 0-9 and single _, at most "
             f"{JOB_ID_MAX} characters. Name the entity yourself: --entity worker. Nothing was written."
         )
-    return draft(job_id, _look(here, role=None), _look(there, role=TARGET_ROLE))
+    root = project.root()
+    _require_project(root)
+    return draft(job_id, _look(here, role=None), _look(there, role=TARGET_ROLE), _around(root))
 
 
 def write(made: Draft, root: Path) -> list[str]:
-    """Write both files; neither where one exists already."""
-    there = [path for path in made.files if (root / path).exists()]
+    """Write both files or neither: not where one exists already, nor where one cannot be written.
+
+    Raises:
+        TerminalError: A file is there already, or `root` is no project.
+        EnvironmentFailure: The file system refuses.
+    """
+    _require_project(root)
+    try:
+        there = [path for path in made.files if (root / path).exists()]
+    except OSError as error:
+        raise _unwritable(root / "include", error) from None
     if there:
         raise TerminalError(
             f"{' and '.join(there)} exists already: a draft never overwrites. Nothing was written. Look at the new "
             f"draft with --dry-run, or name another entity: --entity."
         )
-    for path, text in made.files.items():
-        project.write(root / path, text)
+    written: list[Path] = []
+    try:
+        for path in sorted(
+            made.files, key=lambda path: "/manifests/" in path
+        ):  # a manifest alone would be a broken job
+            project.write(root / path, made.files[path])
+            written.append(root / path)
+    except BaseException as error:
+        for done in written:
+            done.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _unwritable(root / path, error) from None
+        raise
     return list(made.files)
+
+
+def _require_project(root: Path) -> None:
+    if not (root / "include" / "manifests").is_dir():
+        raise TerminalError(
+            f"{root.absolute()} is not a project: it has no include/manifests. Nothing was written. Say where the "
+            f"project is: SYNCLINE_HOME."
+        )
+
+
+def _unwritable(path: Path, error: OSError) -> EnvironmentFailure:
+    return EnvironmentFailure(
+        f"{path} cannot be written: {error.strerror or type(error).__name__}. Nothing was written."
+    )
+
+
+def _around(root: Path) -> Surroundings:
+    """The project's code lists, as far as they can be read: the others are `syncline check`'s matter."""
+    references = ProjectReferences(root)
+    lists: dict[str, dict[str, str]] = {}
+    for path in sorted((root / "include" / "code_lists").glob("*.yaml")):
+        with suppress(PydanticCustomError, OSError):
+            found = references.code_list(path.stem)
+            if not found.is_dated:
+                lists[path.stem] = {code: entry.value for code, entry in found.periods()}
+    return Surroundings(references, lists)
 
 
 def _look(place: Place, *, role: str | None) -> Side:
@@ -103,6 +156,7 @@ def _looking(connection_id: str) -> Iterator[psycopg.Connection]:
     session = connections.connect(connection_id, purpose="new", autocommit=True)
     with session, telling(f"looking at '{connection_id}'"):
         session.execute("set default_transaction_read_only = on")
+        session.execute(sql.SQL("set statement_timeout = {}").format(sql.Literal(f"{LOOK_S_MAX}s")))
         yield session
 
 
@@ -142,8 +196,10 @@ def _sample(session: psycopg.Connection, table: Table, role: str | None) -> Samp
         column for column in table.columns.values()
         if column.type is not None and column.is_readable and column.type.name not in NOT_SAMPLED
     ]  # fmt: skip
-    if "select" not in table.rights or "usage" not in table.rights or not columns:
+    if not {"select", "usage"} <= table.rights or (table.columns and not _readable(table)):
         return Sample(why_none="the role may not read the table")
+    if not columns:
+        return Sample(why_none="the table has no column of a type that can be compared")
     order = sql.SQL(", ").join(map(sql.Identifier, table.primary_key))
     statement = sql.SQL("select {} from {}{} limit {}").format(
         sql.SQL(", ").join(
@@ -155,12 +211,26 @@ def _sample(session: psycopg.Connection, table: Table, role: str | None) -> Samp
         sql.Literal(SAMPLE_ROWS),
     )
     try:
-        with telling("sampling"), session.transaction():
+        with session.transaction():
             if role is not None:
                 session.execute(sql.SQL("set local role {}").format(sql.Identifier(role)))
             rows = session.execute(statement).fetchall()
-    except SynclineError:
-        return Sample(why_none="row-level security shows the role no rows, or a right is missing")
+    except psycopg.Error as error:
+        if error.sqlstate is None:  # the connection is gone: there is nothing left to draft with
+            raise
+        return Sample(why_none=_why_failed(table, error.sqlstate))
     if not rows:
-        return Sample(why_none="the table shows no rows")
+        return Sample(why_none=EMPTY_TO_US if table.has_row_security else "the table has no rows")
     return Sample({column.name: values for column, values in zip(columns, zip(*rows, strict=True), strict=True)})
+
+
+def _readable(table: Table) -> list[str]:
+    return [column.name for column in table.columns.values() if column.is_readable]
+
+
+def _why_failed(table: Table, state: str) -> str:
+    """Why no sample could be read; a server's message might quote a row, so its code alone is told."""
+    if state == TIMED_OUT:
+        return f"the statement took longer than {LOOK_S_MAX} s (SQLSTATE {state})"
+    guarded = "; the table has row-level security, whose policies may need what only a batch sets"
+    return f"the statement failed with SQLSTATE {state}" + (guarded if table.has_row_security else "")

@@ -2,23 +2,28 @@
 
 What follows from the catalogs is written; what only people know (who answers, what is promised, whose rows they are)
 is left empty where it belongs, so that `syncline check` stops at that line. Every `# DECIDE:` says what to choose from.
-The same catalogs and samples give the same text. No value of a row is written, but codes of a column of codes.
+The same catalogs and samples give the same text. No value of a row is written, but what bridging.py lets out: codes
+of columns that hold codes and are about no person.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import yaml
 from pydantic import ValidationError
 
-from syncline.core.catalogs.pairing import Pair, Sample, english, name_likeness, propose, suggested
+from syncline.core.catalogs.bridging import why_none
+from syncline.core.catalogs.naming import english, name_likeness
+from syncline.core.catalogs.pairing import Pair, Sample, propose, suggested
 from syncline.core.catalogs.tables import Column, Table
 from syncline.core.files.open_decisions import DECIDE
-from syncline.core.mapping import PII, RESERVED, FieldMap, Mapping
+from syncline.core.mapping import PII, RESERVED, FieldMap
+from syncline.core.mapping import Mapping as MappingDocument
 from syncline.core.models import NAME
-from syncline.core.sensitive import looks_personal
+from syncline.core.references import References
+from syncline.core.sensitive import SPECIAL, personal_class
 from syncline.core.types import PgType
 
 MODELINE = "# yaml-language-server: $schema=../schemas/{kind}.schema.json"
@@ -33,14 +38,7 @@ GIVEN = ("given_name", "first_name", "forename", "vorname", "prenom", "nombre")
 FAMILY = ("family_name", "last_name", "surname", "nachname", "nom", "apellido", "apellidos")
 KEY_ALIKE_MIN = 0.75  # from here on two key columns are taken for the same, and the last one of each side is left
 STORED = ("table", "partitioned table")
-# The first hit names the class; the order matters: a tax number is more than a number.
-PII_BY_WORD = (
-    ("birth", ("birth", "dob", "born")),
-    ("government_id", ("tax", "passport", "ssn", "nino", "national", "taxpayer")),
-    ("contact", ("email", "mail", "phone", "telephone", "mobile", "address", "street", "postcode", "fax")),
-    ("financial", ("iban", "bic", "bank", "salary", "wage")),
-    ("name", ("name", "surname", "forename")),
-)
+SPECIAL_AS = "contact"  # mappings have no class for special categories; any but none hides the values
 
 
 @dataclass(frozen=True)
@@ -97,17 +95,30 @@ class _Duties:
         return {self.batch, self.loaded_at, self.gone}
 
 
-def draft(job_id: str, source: Side, target: Side) -> Draft:
+@dataclass(frozen=True)
+class Surroundings:
+    """What the project offers to a mapping.
+
+    Attributes:
+        references: Where words find code lists and calendars; None: nowhere.
+        lists: Code lists without periods -> their codes and counterparts.
+    """
+
+    references: References | None = None
+    lists: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def draft(job_id: str, source: Side, target: Side, around: Surroundings | None = None) -> Draft:
     """Draft a job from one table to another."""
     duties = _duties(source.table, target.table)
-    mapping = _MappingText(source, target, duties)
+    mapping = _MappingText(source, target, duties, around or Surroundings())
     return Draft(job_id, _Manifest(job_id, source, target, duties, mapping.pairs).text(), mapping.text())
 
 
 def _duties(source: Table, target: Table) -> _Duties:
     cursor = _called(source, CURSORS, "timestamptz") if source.kind in STORED else None
     flag, gone = _called(source, FLAGS, "boolean"), _called(target, FLAGS, "boolean")
-    source_key, target_key = _plain_key(source), _plain_key(target)
+    source_key, target_key = _plain_key(source), _plain_key(target, is_written=True)
     version = _called(target, VERSIONS, "timestamptz") if cursor else None
     return _Duties(
         source_key=source_key,
@@ -136,13 +147,25 @@ def _called(table: Table, names: Iterable[str], kind: str) -> str | None:
     )
 
 
-def _plain_key(table: Table) -> tuple[str, ...]:
-    """The primary key, or else the smallest key of columns that are never NULL; () where no key can be named."""
+def _plain_key(table: Table, *, is_written: bool = False) -> tuple[str, ...]:
+    """The primary key, or else the smallest key of columns that are never NULL; () where no key can be named.
+
+    Args:
+        is_written: Of a target: PostgreSQL must let us fill each of its columns.
+    """
     keys = [key for key in table.keys if all(NAME.fullmatch(name) for name in key)]
     whole = [key for key in keys if not any(table.columns[name].is_nullable for name in key)]
-    if table.primary_key in whole:
+    if is_written:
+        whole = [key for key in whole if not any(_is_never_ours(table.columns[name]) for name in key)]
+    known = [key for key in whole if all(table.columns[name].type is not None for name in key)]
+    if table.primary_key in (known or whole):
         return table.primary_key
-    return min(whole, key=lambda key: (len(key), key), default=())
+    return min(known or whole, key=lambda key: (len(key), key), default=())
+
+
+def _is_never_ours(column: Column) -> bool:
+    """Whether PostgreSQL fills the column and refuses what anybody else gives."""
+    return column.is_generated or column.identity == "always"
 
 
 def _word(name: str) -> str:
@@ -199,6 +222,7 @@ class _Manifest:
         yield f"  connection: {self.source.connection}"
         yield f"  table: {table.name}"
         yield from _key_lines(duties.source_key, table)
+        yield from _unknown_keys(duties.source_key, table)
         if duties.cursor:
             yield f"  cursor: {duties.cursor}"
             if table.columns[duties.cursor].is_nullable or not table.is_indexed(duties.cursor):
@@ -235,6 +259,8 @@ class _Manifest:
         yield f"  connection: {self.target.connection}"
         yield f"  table: {table.name}"
         yield from _key_lines(duties.target_key, table)
+        yield from _unknown_keys(duties.target_key, table)
+        yield from _identity_keys(duties.target_key, table)
         if duties.source_key and duties.target_key and len(duties.source_key) != len(duties.target_key):
             keys = f"{_list(duties.source_key)} is read, {_list(duties.target_key)} kept"
             yield f"  {DECIDE} both keys must carry the same: {keys}"
@@ -260,14 +286,45 @@ def _key_lines(key: tuple[str, ...], table: Table) -> Iterator[str]:
         yield f"  key: {_list(key)}"
     else:
         yield "  key: []"
-        yield f"  {DECIDE} {table.name} has no primary key and no unique index of NOT NULL columns; what is its key?"
+        yield f"  {DECIDE} {table.name} has no primary key and no unique index of NOT NULL columns{_of_ours(table)}"
+
+
+def _of_ours(table: Table) -> str:
+    """The end of that sentence; where PostgreSQL fills the key itself, that has been said."""
+    return " that may be filled" if any(map(_is_never_ours, _key_columns(table))) else "; what is its key?"
+
+
+def _key_columns(table: Table) -> list[Column]:
+    return [table.columns[name] for name in dict.fromkeys(name for key in table.keys for name in key)]
+
+
+def _unknown_keys(key: tuple[str, ...], table: Table) -> Iterator[str]:
+    for column in (table.columns[name] for name in key):
+        if column.type is None:
+            said = f"key column {column.name} is {column.spelling}, a type that mappings do not know; decide a key"
+            yield f"  {DECIDE} {said}: another one, or a view that has it as text"
+
+
+def _identity_keys(key: tuple[str, ...], table: Table) -> Iterator[str]:
+    """Columns of a target's keys that PostgreSQL fills by itself."""
+    for column in _key_columns(table):
+        how = "generated always as identity" if column.identity == "always" else "a generated column"
+        if _is_never_ours(column):
+            instead = (
+                f"the business key {_list(key)} is proposed" if key else "have the owner add one of the business key"
+            )
+            said = f"{column.name} is {how}: PostgreSQL refuses our values, so it cannot be a sync key"
+            yield f"  {DECIDE} {said}; {instead}"
+        elif column.identity == "by default" and column.name in key:
+            said = f"{column.name} is generated by default as identity: it may be filled from the source's key"
+            yield f"  {DECIDE} {said}, if nobody else inserts rows (its sequence would give the same numbers)?"
 
 
 class _MappingText:
     """The text of the mapping."""
 
-    def __init__(self, source: Side, target: Side, duties: _Duties) -> None:
-        self.source, self.target, self.duties = source, target, duties
+    def __init__(self, source: Side, target: Side, duties: _Duties, around: Surroundings) -> None:
+        self.source, self.target, self.duties, self.around = source, target, duties, around
         self.readable = [c for c in source.table.columns.values() if NAME.fullmatch(c.name) and c.type is not None]
         self.read: set[str] = set()
         self.suggested: set[str] = set()  # for columns without a pair
@@ -301,7 +358,9 @@ class _MappingText:
         if duties.version and duties.cursor:
             fixed[duties.version] = (duties.cursor, "the cursor orders versions")
         if not duties.source_key or not duties.target_key:
-            return propose(self.readable, wanted, self.source.sample, self.target.sample, fixed=fixed)
+            return propose(
+                self.readable, wanted, self.source.sample, self.target.sample, fixed=fixed, lists=self.around.lists
+            )
         keys = propose(
             [column for column in self.readable if column.name in duties.source_key],
             [column for column in wanted if column.name in duties.target_key],
@@ -309,11 +368,16 @@ class _MappingText:
         )  # fmt: skip
         fixed |= {name: (pair.source, "key to key") for name, pair in keys.items() if not pair.bridge.steps}
         free = [column for column in wanted if column.name not in duties.target_key or column.name in fixed]
-        return propose(self.readable, free, self.source.sample, self.target.sample, fixed=fixed)
+        return propose(
+            self.readable, free, self.source.sample, self.target.sample, fixed=fixed, lists=self.around.lists
+        )
 
     def _last_of_key(self) -> dict[str, tuple[str, str]]:
         """Where the keys agree but for one column each, these two are the same, whatever they are called."""
+        readable = {column.name for column in self.readable}
         source, target = list(self.duties.source_key), list(self.duties.target_key)
+        if not readable.issuperset(source):
+            return {}
         alike = [(name_likeness(one, other)[0], one, other) for one in source for other in target]
         for likeness, one, other in sorted(alike, reverse=True):
             if likeness >= KEY_ALIKE_MIN and one in source and other in target:
@@ -323,7 +387,8 @@ class _MappingText:
 
     def _is_ours(self, column: Column) -> bool:
         """Whether a field may fill the column."""
-        is_writable = not column.is_generated and not column.identity and column.type is not None
+        is_key = column.name in self.duties.target_key
+        is_writable = column.type is not None and not (column.is_generated or (column.identity and not is_key))
         return is_writable and not _impossible(column) and column.name not in self.duties.by_loader
 
     def _samples(self) -> Iterator[str]:
@@ -332,61 +397,76 @@ class _MappingText:
                 yield f"# No values of the {name} were compared: {side.sample.why_none}."
 
     def _field(self, column: Column) -> Iterator[str]:
-        if column.name in self.duties.by_loader or column.is_generated or column.identity:
+        if column.name in self.duties.by_loader:
             return
+        is_owed = not (column.is_nullable or column.has_default or column.is_generated or column.identity)
         if said := _impossible(column):
-            yield f"  # impossible: {said}"
+            yield f"  # impossible: {said}" if not is_owed else _impossible_and_owed(said)
+        elif not self._is_ours(column):
+            return
         elif written := self._written(column):
             yield from written
-        elif not (column.is_nullable or column.has_default):
+        elif is_owed or column.name in self.duties.target_key:
             yield from self._owed(column)
+        elif said := self._dropped(column):
+            yield f"  {DECIDE} {column.name} is on both sides and not drafted: {said}"
 
     def _written(self, column: Column) -> list[str]:
         """Its comments and its line; [] where nothing is proposed, or where the proposal would not pass the check."""
-        pair = self.pairs.get(column.name)
-        whole = self._whole_name(column)
-        if whole and (pair is None or not pair.is_trusted):
-            reads, begins, steps, comments = (
-                whole,
-                f"concat: {{columns: {_list(whole)}}}",
-                ["trim"],
-                ["# 0.80: parts of a name"],
-            )
-            decide, checks = ["given name first, one space between?"], []
-        elif pair is not None:
-            reads, begins = [pair.source], f"from: {_word(pair.source)}"
-            steps, checks = list(pair.bridge.steps), list(pair.bridge.checks)
-            comments, decide = [f"# {pair.confidence:.2f}: {pair.reason}"], list(pair.bridge.decide)
-            if not pair.is_trusted:
-                others = [name for name in self._candidates(column) if name != pair.source]
-                decide.insert(0, f"is {pair.source} meant, or {' or '.join(others) or 'nothing'}?")
-        else:
+        proposed = self._proposed(column)
+        if proposed is None:
             return []
         kind = _declared(column)
         required = [] if column.is_nullable else ["required"]
-        parts = [begins, f"type: {_type(kind)}"]
-        parts += [f"steps: [{', '.join(steps)}]"] if steps else []
-        parts += [f"checks: [{', '.join([*required, *checks])}]"] if required or checks else []
-        if personal := self._personal(column, reads):
-            parts.append(f"pii: {personal}")
-            decide.append(f"pii: {', '.join(PII)}?")
+        parts = [proposed.begins, f"type: {_type(kind)}"]
+        parts += [f"steps: [{', '.join(proposed.steps)}]"] if proposed.steps else []
+        parts += [f"checks: [{', '.join([*required, *proposed.checks])}]"] if required or proposed.checks else []
+        decide = list(proposed.decide)
+        if personal := self._personal(column, proposed.reads):
+            parts.append(f"pii: {SPECIAL_AS if personal == SPECIAL else personal}")
+            decide.append(_pii_asked(personal))
         line = f"{{{', '.join(parts)}}}"
-        if not self._passes(column.name, line, reads):
-            return []
-        self.read |= set(reads)
+        if refused := self._refused(column.name, line, proposed.reads):
+            return [f"  {DECIDE} {column.name}: {line} would be refused: {refused}"] if refused != UNSAID else []
+        self.read |= set(proposed.reads)
         questions = [f"{DECIDE} {question}" for question in decide]
-        return [f"  {said}" for said in (*comments, *questions, f"{_word(column.name)}: {line}")]
+        return [f"  {said}" for said in (proposed.comment, *questions, f"{_word(column.name)}: {line}")]
 
-    def _passes(self, name: str, line: str, reads: list[str]) -> bool:
-        """Whether the check of a mapping would take the line: the words of the language have the last word."""
+    def _proposed(self, column: Column) -> _Proposed | None:
+        pair, whole = self.pairs.get(column.name), self._whole_name(column)
+        if whole and (pair is None or not pair.is_trusted):
+            asked = ("given name first, one space between?", *self._too_long(whole, column))
+            begins = f"concat: {{columns: {_list(whole)}}}"
+            return _Proposed(whole, begins, ("trim",), (), "# 0.80: parts of a name", asked)
+        if pair is None:
+            return None
+        decide = pair.bridge.decide
+        if not pair.is_trusted:
+            others = [name for name in self._candidates(column) if name != pair.source]
+            decide = (f"is {pair.source} meant, or {' or '.join(others) or 'nothing'}?", *decide)
+        return _Proposed(
+            [pair.source, *pair.bridge.reads], f"from: {_word(pair.source)}", pair.bridge.steps, pair.bridge.checks,
+            f"# {pair.confidence:.2f}: {pair.reason}", decide,
+        )  # fmt: skip
 
+    def _too_long(self, parts: list[str], column: Column) -> list[str]:
+        """What the sample says of parts of a name that are joined."""
+        rows = list(zip(*(self.source.sample.values.get(name, ()) for name in parts), strict=False))
+        limit = column.type.length if column.type is not None else None
+        joined = [" ".join(part for part in row if part) for row in rows]
+        long = sum(limit is not None and len(name) > limit for name in joined)
+        return [f"{long} of {len(joined)} sampled names do not fit {column.type} and would be rejected"] if long else []
+
+    def _refused(self, name: str, line: str, reads: list[str]) -> str:
+        """Why the check of a mapping would not take the line, '' where it would: the language has the last word."""
         types = {column.name: _declared(column) for column in self.readable}
         try:
-            trial_field = FieldMap.model_validate(yaml.safe_load(line))
-            trial = Mapping(version="1.0.0", source={one: types[one] for one in reads}, fields={name: trial_field})
-        except ValidationError:
-            return False
-        return not trial.faults()
+            trial_field = FieldMap.model_validate(yaml.safe_load(line), context=self.around.references)
+        except ValidationError as error:
+            missing = [told["msg"] for told in error.errors(include_input=False) if told["type"] == "M17"]
+            return missing[0] if missing else UNSAID
+        trial = MappingDocument(version="1.0.0", source={one: types[one] for one in reads}, fields={name: trial_field})
+        return UNSAID if trial.faults() else ""
 
     def _whole_name(self, column: Column) -> list[str]:
         """The columns of a given and a family name, for a column that holds a whole one."""
@@ -396,14 +476,24 @@ class _MappingText:
         return [given, family] if is_whole and given and family and column.type and column.type.family == "text" else []
 
     def _personal(self, column: Column, reads: list[str]) -> str:
+        """The class of personal data that the names say, SPECIAL too; '' for none."""
         names = [said for name in (column.name, *reads) for said in (name, "_".join(english(name)))]
+        classes = [kind for name in names if (kind := personal_class(name))]
         words = {word for name in names for word in name.split("_")}
         is_pay = column.type is not None and column.type.family == "number" and bool(words & {"salary", "wage"})
-        if not (is_pay or column.name in NAMES_WHOLE - {"name"} or any(looks_personal(name) for name in names)):
-            return ""
-        if column.name.endswith("name"):
+        if SPECIAL in classes:
+            return SPECIAL
+        if column.name in NAMES_WHOLE - {"name"} or (classes and column.name.endswith("name")):
             return "name"
-        return next((kind for kind, hits in PII_BY_WORD if words & set(hits)), "name")
+        return classes[0] if classes else "financial" if is_pay else ""
+
+    def _dropped(self, column: Column) -> str:
+        """Why a source column of the same name is not read."""
+        source = self.source.table.columns.get(column.name)
+        is_paired = column.name in self.pairs or any(pair.source == column.name for pair in self.pairs.values())
+        if source is None or is_paired or source.name in (self.duties.cursor, self.duties.flag):
+            return ""
+        return why_none(source, column)
 
     def _owed(self, column: Column) -> Iterator[str]:
         """A column that must have a value, and for which nothing can be proposed."""
@@ -411,6 +501,8 @@ class _MappingText:
         near = self._candidates(column)
         self.suggested |= set(near)
         owed = f"{column.name} ({column.shown}) is NOT NULL without a default"
+        if dropped := self._dropped(column):
+            owed += f"; the source's {column.name} is not drafted: {dropped}"
         if near:
             yield f"  {DECIDE} {owed}. From one of: {', '.join(near)}?"
         else:
@@ -434,6 +526,7 @@ class _MappingText:
             column.name
             for column in self.target.table.columns.values()
             if column.name not in filled and not _impossible(column) and (column.is_nullable or column.has_default)
+            and not self._dropped(column)
             and not column.is_generated and not column.identity
         ]  # fmt: skip
         if unread:
@@ -443,6 +536,32 @@ class _MappingText:
         for column in columns:
             if said := _impossible(column):
                 yield f"# Cannot be read: {said}"
+
+
+UNSAID = "the check would refuse it"
+
+
+@dataclass(frozen=True)
+class _Proposed:
+    """What the draft says of one field, before the check has seen it."""
+
+    reads: list[str]
+    begins: str
+    steps: tuple[str, ...]
+    checks: tuple[str, ...]
+    comment: str
+    decide: tuple[str, ...]
+
+
+def _pii_asked(personal: str) -> str:
+    if personal == SPECIAL:
+        kinds = ", ".join(PII)
+        return f"looks like a special category of personal data: may it be copied at all? pii: {kinds}? none shows it"
+    return f"pii: {', '.join(PII)}?"
+
+
+def _impossible_and_owed(said: str) -> str:
+    return f"  {DECIDE} impossible: {said}. It is NOT NULL without a default: every new row would be refused"
 
 
 def _impossible(column: Column) -> str:
