@@ -11,7 +11,7 @@ import pytest
 
 from syncline.core.catalogs import bridging, pairing
 from syncline.core.catalogs.bridging import Bridge, bridge_between, codes_in
-from syncline.core.catalogs.drafting import SPECIAL_AS, Draft, Side, Surroundings, draft
+from syncline.core.catalogs.drafting import Draft, Side, Surroundings, draft
 from syncline.core.catalogs.naming import name_likeness
 from syncline.core.catalogs.pairing import Sample
 from syncline.core.catalogs.tables import Column, Index, Table
@@ -20,7 +20,7 @@ from syncline.core.files.findings import Finding
 from syncline.core.job_files import examine_mapping
 from syncline.core.mapping import PII
 from syncline.core.reference_files import ProjectReferences
-from syncline.core.sensitive import PERSONAL, SPECIAL, looks_personal
+from syncline.core.sensitive import PERSONAL, looks_personal
 from tests.conftest import ROOT
 from tests.unit.test_fitting import column, table
 
@@ -602,7 +602,7 @@ def test_many_allowed_values_are_no_codes_and_none_is_written() -> None:
     [
         ("postcode", "contact"), ("zip", "contact"), ("zip_code", "contact"), ("postal_code", "contact"),
         ("plz", "contact"), ("home_address", "contact"), ("email2", "contact"), ("lastname", "name"), ("bic", "financial"),
-        ("religion", "contact"), ("diagnosis_code", "contact"), ("marital_status", "contact"),
+        ("religion", "special"), ("diagnosis_code", "special"), ("marital_status", "special"),
     ],
 )  # fmt: skip
 def test_the_draft_gives_a_class_to_whatever_the_check_wants_one_for(name: str, kind: str) -> None:
@@ -611,7 +611,7 @@ def test_the_draft_gives_a_class_to_whatever_the_check_wants_one_for(name: str, 
 
 
 def test_every_class_that_a_draft_may_give_is_one_of_mappings() -> None:
-    assert {kind for kind in PERSONAL if kind != SPECIAL} | {SPECIAL_AS} <= set(PII)
+    assert set(PERSONAL) <= set(PII)
 
 
 def test_a_special_category_asks_whether_it_may_be_copied_at_all() -> None:

@@ -46,7 +46,7 @@ ElementColumns = Annotated[tuple[Name, ...], Field(min_length=1, max_length=ARGU
 ObjectKeys = Annotated[dict[StrictStr, Name], Field(min_length=1, max_length=ARGUMENTS_MAX)]
 # Target columns that PostgreSQL or the compiled statement has already.
 RESERVED = frozenset({"tableoid", "ctid", "xmin", "cmin", "xmax", "cmax", "_deleted", "_reject"})
-PiiClass = Literal["none", "name", "contact", "financial", "government_id", "birth"]
+PiiClass = Literal["none", "name", "contact", "financial", "government_id", "birth", "special"]
 PII: tuple[str, ...] = get_args(PiiClass)
 
 
@@ -96,7 +96,9 @@ class FieldMap(Frozen):
         "medium", description="critical: financial, personal; medium: operational; low: descriptive"
     )
     pii: PiiClass = Field(
-        "none", description="Class of personal data; what has one is never shown in previews or reports"
+        "none",
+        description="Class of personal data; what has one is never shown in previews or reports."
+        " special: health, religion, ethnicity, politics, union, sexuality",
     )
     description: str = Field(
         "", description="For the people who read this document", examples=["as it stands on the pay slip"]

@@ -38,7 +38,6 @@ GIVEN = ("given_name", "first_name", "forename", "vorname", "prenom", "nombre")
 FAMILY = ("family_name", "last_name", "surname", "nachname", "nom", "apellido", "apellidos")
 KEY_ALIKE_MIN = 0.75  # from here on two key columns are taken for the same, and the last one of each side is left
 STORED = ("table", "partitioned table")
-SPECIAL_AS = "contact"  # mappings have no class for special categories; any but none hides the values
 
 
 @dataclass(frozen=True)
@@ -423,7 +422,7 @@ class _MappingText:
         parts += [f"checks: [{', '.join([*required, *proposed.checks])}]"] if required or proposed.checks else []
         decide = list(proposed.decide)
         if personal := self._personal(column, proposed.reads):
-            parts.append(f"pii: {SPECIAL_AS if personal == SPECIAL else personal}")
+            parts.append(f"pii: {personal}")
             decide.append(_pii_asked(personal))
         line = f"{{{', '.join(parts)}}}"
         if refused := self._refused(column.name, line, proposed.reads):
@@ -555,8 +554,7 @@ class _Proposed:
 
 def _pii_asked(personal: str) -> str:
     if personal == SPECIAL:
-        kinds = ", ".join(PII)
-        return f"looks like a special category of personal data: may it be copied at all? pii: {kinds}? none shows it"
+        return "looks like a special category of personal data: may it be copied at all?"
     return f"pii: {', '.join(PII)}?"
 
 
