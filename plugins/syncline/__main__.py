@@ -422,7 +422,7 @@ def _side_by_side(number: int, row: PreviewRow, job: SyncJob) -> Table:
     for name in ("source", "target column", "target value", "error"):
         table.add_column(name, overflow="fold")
     for name in job.mapping.fields:
-        read = ", ".join(f"{column} = {row.source[column]}" for column in job.mapping.reads(name))
+        read = ", ".join(f"{column} = {_shown(row.source[column])}" for column in job.mapping.reads(name))
         wrong = ", ".join(said.partition(":")[2] for said in row.errors if said.partition(":")[0] == name)
         table.add_row(*(Text(printable(cell)) for cell in (read, name, _cell(row.target[name]), wrong)))
     return table
@@ -505,6 +505,11 @@ def _status_of_one(row: dict[str, Any]) -> Table:
     for name, value in row.items():
         table.add_row(name.replace("_", " "), _cell(value))
     return table
+
+
+def _shown(value: Any) -> str:
+    """A value of a row as SQL's readers know it."""
+    return "NULL" if value is None else str(value)
 
 
 def _cell(value: Any) -> str:

@@ -410,3 +410,11 @@ def test_a_tenant_that_nobody_knows_is_a_slip_of_the_pen(lab: Lab) -> None:
 
     with pytest.raises(TerminalError, match="neither the source has rows of nor the target grants: tX"):
         lab.run(tenants=("t1", "tX"))
+
+
+def test_a_cursor_of_infinity_is_read_and_ends_nothing(lab: Lab) -> None:
+    lab.hub(person("p1"), person("p2", at="infinity"))
+
+    first, second = lab.run(), lab.run()
+
+    assert (first.verdict, first.counts.inserted_rows, second.verdict) == (Verdict.MATCHED, 2, Verdict.MATCHED)

@@ -53,7 +53,9 @@ BAD = [
     Bad("M01", MAP, "{range: {min: 0}}", "{range: {mini: 0}}", "unknown key 'mini'; one of: min, max. Did you mean 'min'?"),
     Bad("M01", MAP, "{scale: 2, mode", "{scales: 2, mode", "one of: scale, mode. Did you mean 'scale'?"),
     Bad("M01", MAP, "separator:", "seperator:", "one of: columns, separator. Did you mean 'separator'?"),
-    Bad("M01", MAP, "trim, {truncate", "iban, {truncate", "unknown word 'iban'"),  # a check is no step
+    Bad("M01", MAP, "trim, {truncate", "iban, {truncate", "'iban' is a check; write it under `checks`"),
+    Bad("M01", MAP, "trim, {truncate", "concat, {truncate", "'concat' begins a field; write it beside `type`"),
+    Bad("M01", MAP, "[required, iban]", "[required, trim]", "'trim' is a step; write it under `steps`"),
     # M02 wrong type, nothing where something is required, numbers out of range
     Bad("M02", MAN, "connections_max: 2\ntarget", "connections_max: two\ntarget", "is 'two'; a whole number"),
     Bad("M02", MAN, "connections_max: 2\ntarget", 'connections_max: "2"\ntarget', "is '2'; a whole number"),

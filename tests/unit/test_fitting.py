@@ -217,7 +217,8 @@ def test_an_index_that_finds_no_range_of_the_cursor_does_not_count(job: SyncJob,
 
 
 def test_a_cursor_of_another_type_or_with_nulls_is_refused(tmp_path: Path) -> None:
-    job = bent(tmp_path, ("  cursor: updated_at\n", "  cursor: changed\n"))
+    bends = [("  cursor: updated_at\n", "  cursor: changed\n"), ("  version: source_event_at\n", "")]
+    job = bent(tmp_path, *bends)
     indexed = replace(SOURCE, indexes=(*SOURCE.indexes, Index("c", ("changed",))))
     naive = only(of_source(job, with_columns(indexed, column("changed", "timestamp without time zone"))))
     empty = only(of_source(job, with_columns(indexed, column("changed", "timestamp with time zone", is_nullable=True))))

@@ -245,3 +245,13 @@ def test_a_key_may_lose_nothing_even_with_a_reason(tmp_path: Path) -> None:
 
     assert (found.code, found.line) == ("M19", line_of(MANIFEST, "  key: [tenant_id, employee_no]"))
     assert "`lossy` on key column 'employee_no': two keys could become one" in str(found)
+
+
+def test_versions_are_ordered_by_the_cursor_and_nothing_else(job: MakeJob) -> None:
+    mapping = MAPPING.replace(
+        "source_event_at: {from: updated_at,", "source_event_at: {constant: 2026-01-01T00:00:00Z,"
+    )
+    assert mapping != MAPPING
+
+    with pytest.raises(ManifestInvalid, match="M19 `target.version` 'source_event_at' is not the cursor 'updated_at'"):
+        job(mapping=mapping)

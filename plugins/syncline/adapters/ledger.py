@@ -316,13 +316,16 @@ class Ledger:
         """Per registered job: its last batch with counts, its watermark and open dead letters."""
         return self._all(LAST_BATCHES, job_id, job_id)
 
-    def open_reasons(self, job_id: str, limit: int = 5) -> dict[str, int]:
-        """`column:code` -> open dead letters that have it, the most frequent first."""
+    def open_reasons(self, job_id: str, limit: int = 5, *, batch_id: int | None = None) -> dict[str, int]:
+        """`column:code` -> open dead letters that have it, the most frequent first; of one batch, or of all."""
         rows = self._all(
             "select concat(error ->> 'column', ':', error ->> 'code') as said, count(*) as letters"
             " from ledger.dead_letter, jsonb_array_elements(errors) as error"
-            " where job_id = %s and state = 'open' group by 1 order by 2 desc, 1 limit %s",
+            " where job_id = %s and state = 'open' and (%s::bigint is null or batch_id = %s)"
+            " group by 1 order by 2 desc, 1 limit %s",
             job_id,
+            batch_id,
+            batch_id,
             limit,
         )
         return {row["said"]: row["letters"] for row in rows}
@@ -620,7 +623,12 @@ def _sealed(batch: Batch, letter: Letter, vault: Vault) -> tuple[Any, ...]:
 
 LAST_BATCHES = """
 select job.job_id, job.criticality, job.source_system, job.target_system, job.sla_latency_s_max,
-       batch.batch_id, batch.mode, batch.state, batch.verdict, batch.held_because, batch.opened_at, batch.published_at,
+       batch.batch_id, batch.mode, batch.state, batch.verdict, batch.held_because,
+       (select concat_ws(' ', step, 'failed:', error_type, '(SQLSTATE ' || sqlstate || ')')
+        from ledger.attempt as tried where tried.batch_id = batch.batch_id and tried.outcome = 'failed'
+          and tried.attempt_id = (select max(attempt_id) from ledger.attempt as a where a.batch_id = batch.batch_id))
+           as last_error,
+       batch.opened_at, batch.published_at,
        batch.extracted_rows, batch.rejected_rows, batch.staged_rows, batch.inserted_rows, batch.updated_rows,
        batch.deleted_rows, batch.unchanged_rows, batch.superseded_rows, batch.conflicted_rows,
        (select count(*) from ledger.tenant_count as c

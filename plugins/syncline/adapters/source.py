@@ -77,7 +77,11 @@ class Source:
         """Rows that the target should hold, per tenant: filtered, without those flagged deleted."""
         source = self.job.source
         tenant = _text(source.tenant) if source.tenant else sql.Literal(NO_TENANT)
-        newest = sql.SQL("max({})").format(_column(source.cursor)) if source.cursor else sql.SQL("null::timestamptz")
+        newest: Composable = sql.SQL("null::timestamptz")
+        if source.cursor:  # what Python cannot hold is no moment at which a row changed
+            newest = sql.SQL("max({c}) filter (where {c} between '0001-01-02' and '9999-12-30')").format(
+                c=_column(source.cursor)
+            )
         alive: Composable = sql.SQL("")
         if deleted := deleted_column(self.job):
             alive = sql.SQL(" filter (where {} is not true)").format(_column(deleted))

@@ -376,8 +376,9 @@ class Target:
             written = self._session.execute(statement).rowcount if expected else 0
             if written != expected:
                 raise TransientError(
-                    f"{self._doing('loading')}: {written} rows written where {expected} were judged; somebody "
-                    f"else changes {self.job.target.table}. Rolled back, nothing was written"
+                    f"{self._doing('loading')}: {written} rows written where {expected} were judged: two rows of "
+                    f"{self.job.source.table} have one key ({', '.join(self.job.source.key)}), or somebody else "
+                    f"changes {self.job.target.table}. Rolled back, nothing was written"
                 )
 
     def _remove_absent(self) -> None:

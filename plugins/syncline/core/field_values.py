@@ -234,7 +234,8 @@ class Lookup(NeverFaulty, Frozen):
     on_missing: no match is an error of the row (`reject`), NULL (`null`), or `default`.
     on_several: several matches are an error of the row (`reject`), NULL (`null`), or the row with the greatest
     `newest_by` is taken (`newest`); of several equally new ones, the value that is first in order of its letters.
-    NULL in a column of `match` equals nothing: the value is NULL or the default, and no error.
+    NULL in a column of `match` equals nothing: the value is NULL or the default, and no error. An incremental run looks
+    again only for rows that changed themselves; a change of the other table alone needs a run of mode full.
     """
 
     table: Table = Field(description="The table that is looked into", examples=["mdm.organisation"])

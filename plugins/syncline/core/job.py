@@ -86,7 +86,7 @@ class SyncJob:
             if filled_by_us is not None and filled_by_us in fields:
                 said = f"'{filled_by_us}' is filled by the loader and cannot be mapped too"
                 found.append((place, "M20", said, "drop the field, or name another column here"))
-        return [*found, *self._key_faults(), *self._key_field_faults(), *self._source_faults()]
+        return [*found, *self._key_faults(), *self._key_field_faults(), *self._version_faults(), *self._source_faults()]
 
     def _source_columns(self) -> dict[tuple[str | int, ...], str]:
         source = self.source
@@ -113,6 +113,14 @@ class SyncJob:
                 found.append((("source", "key", n), "M19", said, ""))
         return found
 
+    def _version_faults(self) -> Iterator[Fault]:
+        """Versions are ordered by the moment of the change: by another column a real change would be called old."""
+        field = self.mapping.fields.get(self.target.version or "")
+        if field is not None and self.source.cursor and (field.from_ != self.source.cursor or field.steps):
+            said = f"`target.version` '{self.target.version}' is not the cursor '{self.source.cursor}' as it is"
+            mend = f"fill it by {{from: {self.source.cursor}, type: timestamptz}}, or drop target.version"
+            yield ("target", "version"), "M19", said, mend
+
     def _key_field_faults(self) -> Iterator[Fault]:
         """A key's value must arrive as it is: a step could make two keys one, and NULL is no key."""
         for n, name in enumerate(self.target.key):
@@ -130,8 +138,13 @@ class SyncJob:
                     said = f"`{step.word}` on key column '{name}': two keys could become one"
                     yield ("target", "key", n), code, said, "map a key as it is; put the changed value beside it"
             if name == self.tenant_column and field.from_ != self.source.tenant:
-                said = f"tenant column '{name}' does not come `from` source.tenant '{self.source.tenant}'"
-                yield ("target", "key", n), "M18", said, ""
+                wanted = f" '{self.source.tenant}'" if self.source.tenant else ", which is not said"
+                yield (
+                    ("target", "key", n),
+                    "M18",
+                    f"tenant column '{name}' does not come `from` source.tenant{wanted}",
+                    "",
+                )
 
     def _source_faults(self) -> Iterator[Fault]:
         """Columns with a duty in the source, as far as the mapping declares their types."""

@@ -326,7 +326,7 @@ class Manifest(Frozen):
         deleted, target = self.source.deleted, self.target
         if deleted is None and target.on_delete != "ignore":
             said = f"on_delete: {target.on_delete} needs `source.deleted`, the boolean column that flags deleted rows"
-            yield ("target", "on_delete"), "M02", said, ""
+            yield ("target", "on_delete"), "M02", said, "name it in `source.deleted`, or say on_delete: ignore"
         if target.on_delete == "soft" and target.deleted is None:
             yield ("target", "on_delete"), "M02", "on_delete: soft needs `target.deleted`, a boolean column", ""
         if target.on_delete != "soft" and target.deleted is not None:

@@ -130,7 +130,9 @@ def _hold_if_too_many_rejected(job: SyncJob, batch: Batch, book: ledger.Ledger, 
     ratio = total.rejected_rows / max(total.extracted_rows, 1)
     if ratio <= limit or batch.is_dry_run:
         return
-    reasons = ", ".join(f"{said} {letters}" for said, letters in book.open_reasons(job.id, limit=3).items())
+    reasons = ", ".join(
+        f"{said} {letters}" for said, letters in book.open_reasons(job.id, limit=3, batch_id=batch.batch_id).items()
+    )
     because = (
         f"{total.rejected_rows} of {total.extracted_rows} rows were rejected ({ratio:.2%}); {limit:.2%} is allowed. "
         f"Most: {reasons}"

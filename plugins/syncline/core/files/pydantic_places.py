@@ -15,7 +15,9 @@ from pydantic.fields import FieldInfo
 from syncline.core.files.documents import Document, Where
 from syncline.core.files.findings import KEY, nearest
 from syncline.core.files.strict_yaml import written
+from syncline.core.mapping import BEGINNINGS
 from syncline.core.sensitive import is_secret_key
+from syncline.core.transforms.base import Check, Transform
 from syncline.core.types import PgType
 
 WANTED = {
@@ -34,6 +36,12 @@ EITHER_FORM = "a mapping of columns to their values, or an expression as text"
 SHOWN_MAX = 60
 QUOTED = re.compile(r"'([^']*)'")  # how pydantic lists what it expects
 WORDS_MAX = 20  # where more are known and one is near, the others are no help
+# Where a word of the mapping language belongs, if not where it stands.
+BELONGS = (
+    ("checks", Check.known, "is a check: write it under `checks`"),
+    ("steps", Transform.known, "is a step: write it under `steps`"),
+    ("", {word.rstrip("_") for word in BEGINNINGS}, "begins a field: write it beside `type`"),
+)
 Said = tuple[str, str, str, str]  # code, what was found, what is allowed, the nearest right name
 
 
@@ -167,7 +175,7 @@ def _said(mistake: Any, where: Where, kind: type[BaseModel]) -> Said:
             return "M02", f"'{last}' is missing", _form(kind, where), ""
         case "union_tag_invalid":
             words = sorted(QUOTED.findall(mistake["ctx"]["expected_tags"]))
-            return _unknown_word(str(mistake["ctx"]["tag"]), words)
+            return _unknown_word(str(mistake["ctx"]["tag"]), words, where)
         case "union_tag_not_found" | "model_attributes_type" if isinstance(last, int):
             return "M02", f"{_what(given)} is no item of {_list_name(where)}", "write `trim` or `{max_length: 40}`", ""
         case "literal_error":
@@ -206,7 +214,10 @@ def _instead(wanted: str, given: Any, kind: type[BaseModel], where: Where) -> st
     return ""
 
 
-def _unknown_word(word: str, words: list[str]) -> Said:
+def _unknown_word(word: str, words: list[str], where: Where) -> Said:
+    for key, known, said in BELONGS:
+        if word in known and key not in where:
+            return "M01", f"'{word}' {said.split(':')[0]}", said.split(": ")[1], ""
     near = nearest(word, words)
     allowed = f"one of: {', '.join(words)}"
     if near and len(words) > WORDS_MAX:

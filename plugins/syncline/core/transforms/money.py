@@ -42,7 +42,8 @@ class InCurrency(Frozen):
         self._exponents = {code: int(entries[0].value) for code, entries in found.entries.items()}
         if self.currency is not None and self.currency not in self._exponents:
             said = "'{code}' is not a currency of include/code_lists/{name}.yaml"
-            raise PydanticCustomError("M17", said, {"code": self.currency[:40], "name": MINOR_UNITS})
+            shown = {"code": self.currency[:40], "name": MINOR_UNITS, "allowed": "a code of ISO 4217: EUR"}
+            raise PydanticCustomError("M17", said, shown)
         return self
 
     @property
