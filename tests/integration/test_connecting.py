@@ -70,7 +70,7 @@ def test_a_job_that_fits_has_no_finding(lab: Lab) -> None:
         ("payroll", "drop policy tenant on lab.person; create policy tenant on lab.person to syncline_tenant using (true)",
          MANIFEST, "column: tenant_id", "without syncline.scoped_tenants()"),
         ("payroll", "drop policy tenant on lab.person", MANIFEST, "column: tenant_id", "no policy lets syncline_tenant in"),
-        ("payroll", "delete from syncline.job_tenant", MANIFEST, "column: tenant_id", "may touch no tenant"),
+        ("payroll", "delete from syncline.job_tenant where job_id = 'mdm__payroll__person'", MANIFEST, "column: tenant_id", "may touch no tenant"),
         ("payroll", "revoke insert on lab.person from syncline_tenant", MANIFEST, "table: lab.person", "may not insert"),
     ],
 )  # fmt: skip
