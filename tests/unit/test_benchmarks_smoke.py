@@ -7,9 +7,14 @@ import pytest
 from benchmarks import transforms
 from benchmarks._ratios import medians, ratios
 from benchmarks._words import Case
+from syncline.core.checking import check_project
 from syncline.core.mapping import BEGINNINGS
 from syncline.core.transforms import Check, Transform
-from tests.conftest import Postgres
+from tests.conftest import ROOT, Postgres
+
+
+def test_the_project_that_is_timed_has_no_mistakes() -> None:
+    assert check_project(ROOT / "benchmarks" / "project")[1] == []
 
 
 def test_medians_are_taken_per_measure_over_the_rounds_that_have_it():
