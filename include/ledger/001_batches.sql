@@ -1,5 +1,5 @@
 -- The ledger: what each batch was asked to do, how far it came and what it counted.
--- Idempotent: safe to run at every start. Written by plugins/syncline/adapters/ledger.py alone.
+-- Idempotent: safe to run at every start. Written by plugins/syncline/adapters/ledger/ alone.
 create schema if not exists ledger;
 
 create table if not exists ledger.job (

@@ -1,34 +1,28 @@
-"""The ledger: the only writer of schema `ledger` (include/ledger/).
+"""A batch's life: opened, tried, extracted, loaded, judged, held or published; and the watermark.
 
 Every change of state is one transaction that checks the writer's epoch first, so an attempt that was overtaken
-cannot write here either, and leaves an entry in the audit trail. Readers get values of core, never rows.
+cannot write here either, and leaves an entry in the audit trail.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields
-from pathlib import Path
 from typing import Any, cast
 
-import psycopg
 from psycopg import sql
-from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from syncline.adapters import connections
 from syncline.adapters.alerts import Alert
 from syncline.adapters.failures import telling
-from syncline.adapters.target import DeadKey, Letter
-from syncline.adapters.vault import Vault
+from syncline.adapters.ledger.letters import Letters
+from syncline.adapters.target import Letter
 from syncline.core.errors import Fenced, SynclineError, TerminalError
 from syncline.core.job import SyncJob
 from syncline.core.values import (
     Balance,
     Batch,
-    BatchSummary,
     Counts,
     CutOff,
     Lower,
@@ -37,21 +31,14 @@ from syncline.core.values import (
     State,
     TenantCheck,
     Verdict,
-)
+)  # fmt: skip
 
-CONNECTION = "ledger"
 BETWEEN_STEPS_S = 600  # a busy scheduler may take this long from one task to the next
-INSTALL_LOCK = 7_205_759  # any number; two installers must not interleave
 COUNTS = tuple(item.name for item in fields(Counts))
 
 
-class Ledger:
-    """A session on the ledger. Made by `opened`."""
-
-    def __init__(self, session: psycopg.Connection[dict[str, Any]]) -> None:
-        self._session = session
-
-    # -- a batch's life -----------------------------------------------------------------------------------
+class Batches(Letters):
+    """The states of a batch and the watermark of its job."""
 
     def open_batch(self, job: SyncJob, request: RunRequest) -> Batch:
         """Take the job's lock and a new epoch, and fix what the batch must read.
@@ -225,53 +212,6 @@ class Ledger:
                 self._move_watermark(batch)
             self._release(batch)
 
-    # -- dead letters and alerts --------------------------------------------------------------------------
-
-    def waiting_keys(self, job_id: str) -> Generator[DeadKey, None, None]:
-        """Target keys of all rows of a job that wait in dead letters. Close it: it holds a transaction."""
-        with self._doing(job_id, "reading dead letters"), self._session.cursor(name="waiting") as cursor:
-            cursor.execute(
-                "select dead_letter_id, batch_id, tenant_id, target_key from ledger.dead_letter"
-                " where job_id = %s and state = 'open'",
-                [job_id],
-            )
-            for row in cursor:
-                key = tuple(row["target_key"]) if row["target_key"] is not None else None
-                yield DeadKey(row["dead_letter_id"], row["batch_id"], row["tenant_id"], key)
-
-    def waiting_rows(self, batch: Batch) -> list[tuple[int, list[str | None]]]:
-        """Letters of earlier batches with the source key of their row."""
-        rows = self._all(
-            "select dead_letter_id, source_key from ledger.dead_letter"
-            " where job_id = %s and state = 'open' and batch_id < %s",
-            batch.job_id,
-            batch.batch_id,
-        )
-        return [(row["dead_letter_id"], row["source_key"]) for row in rows]
-
-    def queue_alert(self, alert: Alert) -> None:
-        with self._doing(alert.job_id, "queueing an alert"):
-            self._queue(alert)
-
-    def pending_alerts(self) -> list[tuple[int, Alert]]:
-        """Alerts that no channel has taken yet, oldest first."""
-        rows = self._all(
-            "select alert_id, job_id, batch_id, control, severity, oncall, summary from ledger.alert"
-            " where delivered_at is null order by alert_id limit 1000"
-        )
-        return [(row.pop("alert_id"), Alert(**row)) for row in rows]
-
-    def alerts_tried(self, tried: Iterable[int], delivered: Iterable[int]) -> None:
-        """Record which alerts were offered to a channel and which it took."""
-        with self._doing("alerts", "recording deliveries"):
-            self._session.execute(
-                "update ledger.alert set delivery_attempts = delivery_attempts + 1, delivered_at = case when"
-                " alert_id = any(%s) then clock_timestamp() end where alert_id = any(%s) and delivered_at is null",
-                [list(delivered), list(tried)],
-            )
-
-    # -- reading ------------------------------------------------------------------------------------------
-
     def batch(self, batch_id: int) -> Batch:
         """The batch as it stands. Raises TerminalError where there is none."""
         rows = self._all(
@@ -287,65 +227,6 @@ class Ledger:
         """Counts of a batch per tenant."""
         rows = self._all("select * from ledger.tenant_count where batch_id = %s", batch_id)
         return Balance({row["tenant_id"]: Counts(**{name: row[name] for name in COUNTS}) for row in rows})
-
-    def source_rows(self, batch_id: int) -> dict[str, int]:
-        """Tenant -> rows of the whole source as of the batch's cut-off."""
-        rows = self._all(
-            "select tenant_id, source_rows from ledger.tenant_count where batch_id = %s and source_rows is not null",
-            batch_id,
-        )
-        return {row["tenant_id"]: row["source_rows"] for row in rows}
-
-    def known_tenants(self, job_id: str) -> set[str]:
-        """Tenants that the job's last published batch knew: one that vanished at the source is counted too."""
-        rows = self._all(
-            "select distinct tenant_id from ledger.tenant_count where batch_id = (select batch_id"
-            " from ledger.watermark where job_id = %s)",
-            job_id,
-        )
-        return {row["tenant_id"] for row in rows}
-
-    def summary(self, batch_id: int) -> BatchSummary:
-        """What is told about a batch: ids and counts."""
-        batch, balance = self.batch(batch_id), self.counts(batch_id)
-        seen = sum(1 for tenant in balance.tenants if tenant)
-        as_of = batch.upper.source_as_of if batch.upper else None
-        return BatchSummary(batch.job_id, batch_id, batch.mode, batch.state, batch.verdict, balance.total, seen, as_of)
-
-    def last_batches(self, job_id: str | None = None) -> list[dict[str, Any]]:
-        """Per registered job: its last batch with counts, its watermark and open dead letters."""
-        return self._all(LAST_BATCHES, job_id, job_id)
-
-    def open_reasons(self, job_id: str, limit: int = 5, *, batch_id: int | None = None) -> dict[str, int]:
-        """`column:code` -> open dead letters that have it, the most frequent first; of one batch, or of all."""
-        rows = self._all(
-            "select concat(error ->> 'column', ':', error ->> 'code') as said, count(*) as letters"
-            " from ledger.dead_letter, jsonb_array_elements(errors) as error"
-            " where job_id = %s and state = 'open' and (%s::bigint is null or batch_id = %s)"
-            " group by 1 order by 2 desc, 1 limit %s",
-            job_id,
-            batch_id,
-            batch_id,
-            limit,
-        )
-        return {row["said"]: row["letters"] for row in rows}
-
-    # -- inside -------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _doing(self, about: str, what: str) -> Iterator[None]:
-        with telling(f"{about}: {what} in the ledger"), self._session.transaction():
-            yield
-
-    @contextmanager
-    def _changing(self, batch: Batch, event: str, **detail: Any) -> Iterator[None]:
-        """One change of a batch's state: only under the newest epoch, and on the record."""
-        with self._doing(batch.job_id, f"recording {event}"):
-            row = self._one("select epoch, batch_id from ledger.job where job_id = %s for update", batch.job_id)
-            if row is None or row["epoch"] != batch.epoch:
-                raise Fenced(batch.job_id, batch.batch_id, batch.epoch)
-            yield
-            self._audit(batch.job_id, batch.batch_id, f"batch_{event}", detail)
 
     def _refuse_if_under_way(self, job: SyncJob) -> None:
         """A batch is under way while the session of its attempt lives, or shortly after a step ended well."""
@@ -493,36 +374,6 @@ class Ledger:
             )
         )
 
-    def _bury(self, batch: Batch, letters: list[Letter]) -> None:
-        """Keep rejected rows, sealed; an older letter of the same row is superseded."""
-        vault = Vault.from_environment()
-        rows = [_sealed(batch, letter, vault) for letter in letters]
-        self._session.execute(
-            "update ledger.dead_letter set state = 'superseded', settled_by = %s, settled_at = clock_timestamp()"
-            " where job_id = %s and state = 'open' and source_key = any(%s::jsonb[])",
-            [batch.batch_id, batch.job_id, [row[3] for row in rows]],
-        )
-        self._session.cursor().executemany(
-            "insert into ledger.dead_letter (job_id, batch_id, tenant_id, source_key, target_key, errors, payload,"
-            " payload_key_id) values (%s, %s, %s, %s::jsonb, %s::jsonb, %s::jsonb, %s, %s)",
-            rows,
-        )
-
-    def _close_letters(self, batch: Batch, letter_ids: Iterable[int], state: str) -> None:
-        self._session.execute(
-            "update ledger.dead_letter set state = %s, settled_by = %s, settled_at = clock_timestamp()"
-            " where dead_letter_id = any(%s) and state = 'open'",
-            [state, batch.batch_id, list(letter_ids)],
-        )
-
-    def _queue(self, alert: Alert) -> None:
-        self._session.execute(
-            "insert into ledger.alert (job_id, batch_id, control, severity, oncall, summary)"
-            " values (%s, %s, %s, %s, %s, %s)",
-            [alert.job_id, alert.batch_id, alert.control, alert.severity, alert.oncall, alert.summary],
-        )
-        self._audit(alert.job_id, alert.batch_id, "alert_raised", {"control": alert.control})
-
     def _end_attempt(self, attempt_id: int, outcome: str, error: BaseException | None) -> None:
         """Best effort where the step itself failed: its own error matters more than this note."""
         try:
@@ -535,38 +386,6 @@ class Ledger:
         except SynclineError:
             if error is None:
                 raise
-
-    def _audit(self, job_id: str, batch_id: int | None, event: str, detail: Mapping[str, Any]) -> None:
-        self._session.execute(
-            "insert into ledger.audit (job_id, batch_id, event, detail) values (%s, %s, %s, %s)",
-            [job_id, batch_id, event, Jsonb(dict(detail))],
-        )
-
-    def _one(self, query: str, *parameters: Any) -> dict[str, Any] | None:
-        return self._session.execute(query.encode(), parameters).fetchone()
-
-    def _all(self, query: str, *parameters: Any) -> list[dict[str, Any]]:
-        with telling("reading the ledger"):
-            return self._session.execute(query.encode(), parameters).fetchall()
-
-
-@contextmanager
-def opened(purpose: str) -> Iterator[Ledger]:
-    """A session on the ledger's connection, for one step or one report."""
-    session = connections.connect(CONNECTION, purpose=f"ledger {purpose}", autocommit=True)
-    with session:
-        session.row_factory = cast(Any, dict_row)
-        yield Ledger(cast("psycopg.Connection[dict[str, Any]]", session))
-
-
-def install(folder: Path) -> list[str]:
-    """Run the numbered files of include/ledger in order, in one transaction; returns their names. Idempotent."""
-    files = sorted(folder.glob("[0-9][0-9][0-9]_*.sql"))
-    with connections.connect(CONNECTION, purpose="ledger install") as session, telling("installing the ledger"):
-        session.execute("select pg_advisory_xact_lock(%s)", [INSTALL_LOCK])
-        for file in files:
-            session.execute(file.read_bytes())
-    return [file.name for file in files]
 
 
 def _asked_mode(job: SyncJob, request: RunRequest) -> Mode:
@@ -611,45 +430,3 @@ def _batch(row: dict[str, Any]) -> Batch:
         verdict=Verdict(row["verdict"]),
         held_because=row["held_because"],
     )
-
-
-def _sealed(batch: Batch, letter: Letter, vault: Vault) -> tuple[Any, ...]:
-    key = json.dumps(letter.source_key, ensure_ascii=False)
-    payload, key_id = vault.seal(letter.payload, tenant_id=letter.tenant_id, job_id=batch.job_id, key=key)
-    errors = [dict(zip(("column", "code"), said.split(":", 1), strict=True)) for said in letter.errors]
-    target_key = json.dumps(letter.target_key, ensure_ascii=False) if letter.target_key is not None else None
-    return (batch.job_id, batch.batch_id, letter.tenant_id, key, target_key, json.dumps(errors), payload, key_id)
-
-
-LAST_BATCHES = """
-select job.job_id, job.criticality, job.source_system, job.target_system, job.sla_latency_s_max,
-       batch.batch_id, batch.mode, batch.state, batch.verdict, batch.held_because,
-       (select concat_ws(' ', step, 'failed:', error_type, '(SQLSTATE ' || sqlstate || ')')
-        from ledger.attempt as tried where tried.batch_id = batch.batch_id and tried.outcome = 'failed'
-          and tried.attempt_id = (select max(attempt_id) from ledger.attempt as a where a.batch_id = batch.batch_id))
-           as last_error,
-       batch.opened_at, batch.published_at,
-       batch.extracted_rows, batch.rejected_rows, batch.staged_rows, batch.inserted_rows, batch.updated_rows,
-       batch.deleted_rows, batch.unchanged_rows, batch.superseded_rows, batch.conflicted_rows,
-       (select count(*) from ledger.tenant_count as c
-         where c.batch_id = batch.batch_id and c.tenant_id <> '' and c.extracted_rows > 0) as tenants,
-       mark.batch_id as published_batch_id, mark.source_as_of as fresh_as_of,
-       extract(epoch from clock_timestamp() - mark.source_as_of)::bigint as age_s,
-       (select count(*) from ledger.dead_letter as d where d.job_id = job.job_id and d.state = 'open')
-           as open_dead_letters,
-       (select count(*) from ledger.alert as a where a.job_id = job.job_id and a.delivered_at is null)
-           as pending_alerts,
-       -- as in dbt_project/models/intermediate/int_sync__job.sql: whatever wrote the target has been covered since
-       mark.batch_id is not null and not exists (
-           select from ledger.batch as unproven
-           where unproven.job_id = job.job_id and unproven.published_by is null and not unproven.is_dry_run
-             and (unproven.state = 'held' or (unproven.state = 'abandoned' and unproven.loaded_at is not null))
-       ) as is_proven
-from ledger.job
-left join lateral (
-    select * from ledger.batch where batch.job_id = job.job_id and not is_dry_run order by batch_id desc limit 1
-) as batch on true
-left join ledger.watermark as mark on mark.job_id = job.job_id
-where %s::text is null or job.job_id = %s
-order by job.job_id
-"""

@@ -1,0 +1,87 @@
+"""What is told about batches and jobs: ids, counts, verdicts and reasons, never rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from syncline.adapters.ledger.batches import Batches
+from syncline.core.values import BatchSummary
+
+LAST_BATCHES = """
+select job.job_id, job.criticality, job.source_system, job.target_system, job.sla_latency_s_max,
+       batch.batch_id, batch.mode, batch.state, batch.verdict, batch.held_because,
+       (select concat_ws(' ', step, 'failed:', error_type, '(SQLSTATE ' || sqlstate || ')')
+        from ledger.attempt as tried where tried.batch_id = batch.batch_id and tried.outcome = 'failed'
+          and tried.attempt_id = (select max(attempt_id) from ledger.attempt as a where a.batch_id = batch.batch_id))
+           as last_error,
+       batch.opened_at, batch.published_at,
+       batch.extracted_rows, batch.rejected_rows, batch.staged_rows, batch.inserted_rows, batch.updated_rows,
+       batch.deleted_rows, batch.unchanged_rows, batch.superseded_rows, batch.conflicted_rows,
+       (select count(*) from ledger.tenant_count as c
+         where c.batch_id = batch.batch_id and c.tenant_id <> '' and c.extracted_rows > 0) as tenants,
+       mark.batch_id as published_batch_id, mark.source_as_of as fresh_as_of,
+       extract(epoch from clock_timestamp() - mark.source_as_of)::bigint as age_s,
+       (select count(*) from ledger.dead_letter as d where d.job_id = job.job_id and d.state = 'open')
+           as open_dead_letters,
+       (select count(*) from ledger.alert as a where a.job_id = job.job_id and a.delivered_at is null)
+           as pending_alerts,
+       -- as in dbt_project/models/intermediate/int_sync__job.sql: whatever wrote the target has been covered since
+       mark.batch_id is not null and not exists (
+           select from ledger.batch as unproven
+           where unproven.job_id = job.job_id and unproven.published_by is null and not unproven.is_dry_run
+             and (unproven.state = 'held' or (unproven.state = 'abandoned' and unproven.loaded_at is not null))
+       ) as is_proven
+from ledger.job
+left join lateral (
+    select * from ledger.batch where batch.job_id = job.job_id and not is_dry_run order by batch_id desc limit 1
+) as batch on true
+left join ledger.watermark as mark on mark.job_id = job.job_id
+where %s::text is null or job.job_id = %s
+order by job.job_id
+"""
+
+
+class Reports(Batches):
+    """Questions about what was done."""
+
+    def source_rows(self, batch_id: int) -> dict[str, int]:
+        """Tenant -> rows of the whole source as of the batch's cut-off."""
+        rows = self._all(
+            "select tenant_id, source_rows from ledger.tenant_count where batch_id = %s and source_rows is not null",
+            batch_id,
+        )
+        return {row["tenant_id"]: row["source_rows"] for row in rows}
+
+    def known_tenants(self, job_id: str) -> set[str]:
+        """Tenants that the job's last published batch knew: one that vanished at the source is counted too."""
+        rows = self._all(
+            "select distinct tenant_id from ledger.tenant_count where batch_id = (select batch_id"
+            " from ledger.watermark where job_id = %s)",
+            job_id,
+        )
+        return {row["tenant_id"] for row in rows}
+
+    def summary(self, batch_id: int) -> BatchSummary:
+        """What is told about a batch: ids and counts."""
+        batch, balance = self.batch(batch_id), self.counts(batch_id)
+        seen = sum(1 for tenant in balance.tenants if tenant)
+        as_of = batch.upper.source_as_of if batch.upper else None
+        return BatchSummary(batch.job_id, batch_id, batch.mode, batch.state, batch.verdict, balance.total, seen, as_of)
+
+    def last_batches(self, job_id: str | None = None) -> list[dict[str, Any]]:
+        """Per registered job: its last batch with counts, its watermark and open dead letters."""
+        return self._all(LAST_BATCHES, job_id, job_id)
+
+    def open_reasons(self, job_id: str, limit: int = 5, *, batch_id: int | None = None) -> dict[str, int]:
+        """`column:code` -> open dead letters that have it, the most frequent first; of one batch, or of all."""
+        rows = self._all(
+            "select concat(error ->> 'column', ':', error ->> 'code') as said, count(*) as letters"
+            " from ledger.dead_letter, jsonb_array_elements(errors) as error"
+            " where job_id = %s and state = 'open' and (%s::bigint is null or batch_id = %s)"
+            " group by 1 order by 2 desc, 1 limit %s",
+            job_id,
+            batch_id,
+            batch_id,
+            limit,
+        )
+        return {row["said"]: row["letters"] for row in rows}

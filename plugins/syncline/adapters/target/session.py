@@ -1,0 +1,116 @@
+"""One session on a job's target for one batch: transactions, the fence, the tenant role, and the SQL all rooms share.
+
+What a transaction may touch is decided here: it passes the job's fence and opens the tenant scope (`syncline.enter`),
+then becomes the tenant role. Nothing in these rooms adds a tenant filter of its own to a write: row-level security is
+the tenant boundary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg import sql
+from psycopg.sql import Composable
+
+from syncline.adapters import connections
+from syncline.adapters.catalog import read_catalog
+from syncline.adapters.failures import telling
+from syncline.core.compile import REJECT
+from syncline.core.errors import Fenced, TenantRefused
+from syncline.core.job import SyncJob
+from syncline.core.models import table_identifier
+from syncline.core.values import NO_TENANT, Balance, Batch, Counts
+
+FENCED, TENANT_REFUSED = "SY001", "SY002"  # include/target/001_corridor.sql
+Column = Callable[[str], Composable]
+
+
+class TargetSession:
+    """What all rooms of the target stand on; each public method of theirs is a transaction of its own."""
+
+    def __init__(self, job: SyncJob, batch: Batch, session: psycopg.Connection) -> None:
+        self.job, self.batch, self._session = job, batch, session
+        self._table = table_identifier(job.target.table)
+        self._staged = sql.Identifier("staged", f"{job.id}__{batch.batch_id}")
+        self._enums: dict[str, Composable] = {}  # target column -> its enumeration, as the load found them
+
+    def loaded(self) -> Balance | None:
+        """The counts of the marker: proof that this batch was loaded, whatever became of the attempt."""
+        with self._transaction("reading its marker"):
+            return self._marker()
+
+    def _enter(self, tenants: Iterable[str]) -> None:
+        asked = [tenant for tenant in tenants if tenant != NO_TENANT]
+        try:
+            self._session.execute("select syncline.enter(%s, %s, %s)", [self.job.id, self.batch.epoch, asked])
+        except psycopg.Error as error:
+            if error.sqlstate == FENCED:
+                raise Fenced(self.job.id, self.batch.batch_id, self.batch.epoch) from None
+            if error.sqlstate == TENANT_REFUSED:
+                raise TenantRefused(self.job.id, self.batch.batch_id) from None
+            raise
+
+    def _become_tenant(self) -> None:
+        self._session.execute(sql.SQL("set local role {}").format(sql.Identifier(self.job.target.role)))
+
+    def _find_enums(self) -> dict[str, Composable]:
+        """Enumerations among the columns: PostgreSQL takes no text for one without a cast."""
+        table = read_catalog(self._session, [self.job.target.table]).tables.get(self.job.target.table)
+        columns = table.columns.values() if table is not None else ()
+        return {column.name: sql.Identifier(*column.enum) for column in columns if column.enum is not None}
+
+    def _marker(self) -> Balance | None:
+        row = self._session.execute(
+            "select counts from syncline.marker where batch_id = %s", [self.batch.batch_id]
+        ).fetchone()
+        return None if row is None else Balance({tenant: Counts(**counts) for tenant, counts in row[0].items()})
+
+    @property
+    def _is_soft(self) -> bool:
+        return self.job.on_delete == "soft"
+
+    def _value(self, name: str) -> Composable:
+        """A staged value as its column takes it."""
+        return sql.SQL("{}::{}").format(s(name), self._enums[name]) if name in self._enums else s(name)
+
+    def _same_key(self) -> Composable:
+        return sql.SQL(" and ").join(sql.SQL("{} = {}").format(t(name), s(name)) for name in self.job.target.key)
+
+    def _tenant_of_staged(self) -> Composable:
+        """The tenant of a staged row; of one whose tenant could not be mapped, what its source said."""
+        if self.job.tenant_column is None:
+            return sql.Literal(NO_TENANT)
+        return sql.SQL("coalesce({}::text, {} #>> {}, '')").format(
+            s(self.job.tenant_column), s(REJECT), sql.Literal(["payload", self.job.source.tenant or ""])
+        )
+
+    @contextmanager
+    def _transaction(self, what: str) -> Iterator[None]:
+        """One transaction, all or nothing; what the driver says about it is told in our words."""
+        with (
+            telling(self._doing(what)),
+            connections.naming_holders(
+                self._doing(what), self.job.target.connection, self.job.target.table, "syncline.fence"
+            ),
+            self._session.transaction(),
+        ):
+            yield
+
+    def _doing(self, what: str) -> str:
+        return f"{self.job.id}: batch {self.batch.batch_id}: {what} at '{self.job.target.connection}'"
+
+
+def listed(parts: Iterable[Composable]) -> Composable:
+    return sql.SQL(", ").join(parts)
+
+
+def s(name: str) -> Composable:
+    """A column of the staging table."""
+    return sql.Identifier("s", name)
+
+
+def t(name: str) -> Composable:
+    """A column of the target table."""
+    return sql.Identifier("t", name)
