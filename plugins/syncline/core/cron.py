@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from contextlib import suppress
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cache, lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
-from croniter import croniter
+from croniter import CroniterBadDateError, croniter
 
 FIELDS = 5
 MINUTES_A_DAY = 24 * 60
 EPOCH = datetime(2026, 1, 1)  # wall clock of whichever zone; any year would do
 GAP_YEARS = 28  # after so many years days of the week fall on the same dates again
 GAP_STEP = timedelta(days=10)  # no summer time is shorter
+SEASON_DAYS = 366
+MINUTE, ONE_DAY = timedelta(minutes=1), timedelta(days=1)
 RANDOM = re.compile(r"(?i)(?<![a-z])[hr](?![a-z])")  # croniter's own extension: another time in every process
 MACHINE_ZONES = {"localtime", "Factory"}  # mean something else on every machine
 
@@ -58,12 +61,41 @@ def times_of_day(expression: str) -> set[int]:
     return {hour * 60 + minute for hour in of_day for minute in of_hour}
 
 
-def run_within(expression: str, clock_range: str) -> str | None:
-    """The first `hh:mm` at which the expression runs inside `22:30-01:00`, both ends included; None without one."""
+def in_zone(said: str, zone: str) -> tuple[str, str]:
+    """Range and zone of `02:00-02:40` or `02:00-02:40 Europe/London`; without one the zone that is given."""
+    clock_range, _, own = said.partition(" ")
+    return clock_range, own or zone
+
+
+@lru_cache(maxsize=4096)
+def run_within(expression: str, clock_range: str, run_minutes: int = 0, shifts: tuple[int, ...] = (0,)) -> str | None:
+    """The first `hh:mm` whose run meets `22:30-01:00`, both ends included; None without one.
+
+    Args:
+        run_minutes: How long a run lasts; 0 where only its beginning counts.
+        shifts: Minutes by which the range's zone may be ahead of the schedule's.
+    """
     begin, end = (int(clock[:2]) * 60 + int(clock[3:]) for clock in clock_range.split("-"))
     span = (end - begin) % MINUTES_A_DAY
-    hit = min((m for m in times_of_day(expression) if (m - begin) % MINUTES_A_DAY <= span), default=None)
+    hit = min(
+        (
+            minute
+            for minute in times_of_day(expression)
+            for shown in (minute + shift for shift in shifts)
+            if (shown - begin) % MINUTES_A_DAY <= span or (begin - shown) % MINUTES_A_DAY < run_minutes
+        ),
+        default=None,
+    )
     return None if hit is None else f"{hit // 60:02}:{hit % 60:02}"
+
+
+@lru_cache(maxsize=4096)
+def zone_shifts(zone: str, other: str) -> tuple[int, ...]:
+    """Minutes by which a zone may be ahead of another, over the seasons: clocks do not change on the same days."""
+    if zone == other:
+        return (0,)
+    days = (EPOCH.replace(tzinfo=UTC) + timedelta(days=n, hours=12) for n in range(SEASON_DAYS))
+    return tuple(sorted({(_offset(ZoneInfo(zone), day) - _offset(ZoneInfo(other), day)) // MINUTE for day in days}))
 
 
 @lru_cache(maxsize=4096)
@@ -89,6 +121,65 @@ def next_runs(expression: str, zone: str, after: datetime, count: int = 3) -> li
     """The next runs after an aware instant, in the schedule's own zone."""
     runs = croniter(expression, start_time=after.astimezone(ZoneInfo(zone)))
     return [runs.get_next(datetime) for _ in range(count)]
+
+
+def moment(at: datetime, zone: str) -> str:
+    """An aware instant in a schedule's zone, and in UTC where that is another: `2026-11-22 05:30 CET (04:30 UTC)`."""
+    here, utc = at.astimezone(ZoneInfo(zone)), at.astimezone(UTC)
+    said = f"{here:%Y-%m-%d %H:%M %Z}"
+    if here.utcoffset() == timedelta():
+        return said
+    return f"{said} ({utc:%H:%M} UTC)" if here.date() == utc.date() else f"{said} ({utc:%Y-%m-%d %H:%M} UTC)"
+
+
+@lru_cache(maxsize=4096)
+def run_minutes_of_week(expression: str, zone: str, begin: datetime) -> tuple[int, ...]:
+    """Minutes after an aware instant at which a valid expression runs within seven days; that instant counts.
+
+    The same as asking `next_runs` again and again, for a thousandth of its cost: days are asked for once, and on most
+    of them a reading of the wall clock is a fixed number of minutes away.
+    """
+    every_hour = "*" in _expanded(expression)[1]
+    times = sorted(times_of_day(expression))
+    first = begin.astimezone(ZoneInfo(zone)).date() - ONE_DAY
+    _, _, *of_day = expression.split()
+    found: set[int] = set()
+    for day in _days(" ".join(of_day), first):
+        midnight = datetime.combine(day, time())
+        shift, after = (_offset_of(midnight + more, zone) for more in (timedelta(), ONE_DAY))
+        if shift == after:
+            base = (midnight.replace(tzinfo=UTC) - shift - begin) // MINUTE
+            found.update([base + minute for minute in times])
+        else:
+            walls = (midnight + minute * MINUTE for minute in times)
+            found.update((at - begin) // MINUTE for wall in walls for at in _instants(wall, zone, every_hour))
+    return tuple(sorted(minute for minute in found if 0 <= minute < 7 * MINUTES_A_DAY))
+
+
+@lru_cache(maxsize=4096)
+def _days(fields: str, first: date) -> list[date]:
+    """Days that `day month weekday` name, from one day on for as long as a week can touch."""
+    runs = croniter(f"0 0 {fields}", start_time=datetime.combine(first, time()) - MINUTE)
+    found: list[date] = []
+    with suppress(CroniterBadDateError):  # none for many years to come
+        while (day := runs.get_next(datetime).date()) <= first + 9 * ONE_DAY:
+            found.append(day)
+    return found
+
+
+def _instants(wall: datetime, zone: str, every_hour: bool) -> Iterator[datetime]:
+    """What a reading of the wall clock means on a day on which clocks change: as Airflow takes it.
+
+    Of an hour that comes twice a fixed time of day means the second; what runs every hour runs in both.
+    """
+    for fold in (0, 1) if every_hour else (1,):
+        at = wall.replace(tzinfo=ZoneInfo(zone), fold=fold).astimezone(UTC)
+        if at.astimezone(ZoneInfo(zone)).replace(tzinfo=None) == wall:
+            yield at
+
+
+def _offset_of(wall: datetime, zone: str) -> timedelta:
+    return wall.replace(tzinfo=ZoneInfo(zone)).utcoffset() or timedelta()
 
 
 @lru_cache(maxsize=4096)

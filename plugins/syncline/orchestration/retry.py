@@ -3,6 +3,9 @@
 Steps sort their failures where they arise: TransientError may pass by itself, TerminalError needs a person. What
 nobody sorted is retried: every step may be repeated without harm, so the only cost of a wrong guess is time.
 
+A retry that comes due in closed hours of its systems is no retry yet: the task is put off to their end before it does
+anything (windows.py).
+
 Airflow evaluates a policy in the worker, with the exception in hand; scheduler and UI see only the decision (failed
 now, or a delay and a reason). Where the worker dies without an exception (kill -9, lost heartbeat) the policy is
 never asked: the scheduler follows the plain settings `retries`, `retry_delay` and `retry_exponential_backoff`,
