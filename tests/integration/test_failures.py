@@ -17,7 +17,15 @@ from psycopg.conninfo import make_conninfo
 
 from syncline.adapters import connections
 from syncline.adapters.failures import telling
-from syncline.core.errors import EnvironmentFailure, SchemaDrift, SynclineError, TerminalError, TransientError
+from syncline.core.errors import (
+    BatchHeld,
+    EnvironmentFailure,
+    RowRefused,
+    SchemaDrift,
+    SynclineError,
+    TerminalError,
+    TransientError,
+)
 from syncline.steps import alerting
 from tests.conftest import ROOT
 from tests.integration.conftest import JOB, Lab
@@ -31,16 +39,16 @@ insert into fault.t values (1, 'abc', 1), (2, 'def', 2);
 create table fault.child (id integer references fault.t, note text default '{CANARY}');
 """
 PROVOKED: list[tuple[str, str, type[SynclineError]]] = [
-    ("23505", f"insert into fault.t select 1, 'x', 1 where '{CANARY}' <> ''", TerminalError),
-    ("23502", "insert into fault.t values (3, 'x', null)", TerminalError),
-    ("23503", f"insert into fault.child values (99, '{CANARY}')", TerminalError),
-    ("23514", "insert into fault.t values (3, 'x', 4711)", TerminalError),
-    ("22001", f"insert into fault.t values (3, '{CANARY}', 1)", TerminalError),
-    ("22003", "select 4711::smallint * 4711::smallint", TerminalError),
-    ("22012", "select 4711 / 0", TerminalError),
-    ("22P02", f"select '{CANARY}'::integer", TerminalError),
-    ("22007", f"select '{CANARY}'::date", TerminalError),
-    ("22008", "select '2026-02-30'::date", TerminalError),
+    ("23505", f"insert into fault.t select 1, 'x', 1 where '{CANARY}' <> ''", RowRefused),
+    ("23502", "insert into fault.t values (3, 'x', null)", RowRefused),
+    ("23503", f"insert into fault.child values (99, '{CANARY}')", RowRefused),
+    ("23514", "insert into fault.t values (3, 'x', 4711)", RowRefused),
+    ("22001", f"insert into fault.t values (3, '{CANARY}', 1)", RowRefused),
+    ("22003", "select 4711::smallint * 4711::smallint", RowRefused),
+    ("22012", "select 4711 / 0", RowRefused),
+    ("22P02", f"select '{CANARY}'::integer", RowRefused),
+    ("22007", f"select '{CANARY}'::date", RowRefused),
+    ("22008", "select '2026-02-30'::date", RowRefused),
     ("21000", "select (select 4711 union all select 1)", TerminalError),
     ("42703", f'select "{CANARY}" from fault.t', SchemaDrift),
     ("42P01", f'select * from fault."{CANARY}"', SchemaDrift),
@@ -50,7 +58,7 @@ PROVOKED: list[tuple[str, str, type[SynclineError]]] = [
     ("25006", "begin read only; insert into fault.t values (3, 'x', 1)", EnvironmentFailure),
     ("57014", f"set statement_timeout = 50; select pg_sleep(5), '{CANARY}'", TransientError),
     ("25P02", "begin; select 1 / 0; select 1", TransientError),
-    ("P0001", f"do $$ begin raise exception '{CANARY}'; end $$", TerminalError),
+    ("P0001", f"do $$ begin raise exception '{CANARY}'; end $$", RowRefused),
     # What a test cannot bring about in a second, raised by the server under its own code.
     *(
         (state, f"do $$ begin raise exception '{CANARY}' using errcode = '{state}'; end $$", family)
@@ -125,8 +133,8 @@ def test_a_lock_that_is_not_waited_for_is_transient(scratch: psycopg.Connection,
 
 
 @pytest.mark.parametrize("text", ["NUL \0 CANARY-4711", "surrogate \ud800 CANARY-4711"], ids=["NUL", "surrogate"])
-def test_text_that_no_server_can_hold_is_terminal_and_not_quoted(scratch: psycopg.Connection, text: str) -> None:
-    with pytest.raises(TerminalError) as raised, telling("writing"):
+def test_text_that_no_server_can_hold_is_a_rows_fault_and_not_quoted(scratch: psycopg.Connection, text: str) -> None:
+    with pytest.raises(RowRefused) as raised, telling("writing"):
         scratch.execute("insert into fault.child (note) values (%s)", [text])
 
     assert CANARY not in str(raised.value)
@@ -200,6 +208,14 @@ POISON = {
 }
 
 
+REFUSED = {
+    "23505": "name:unique by person_name_idx",
+    "23514": "name:check by no_canary",
+    "22001": ":too_long by 22001",
+    "P0001": ":refused by P0001",
+}
+
+
 @pytest.mark.parametrize("sqlstate", POISON)
 def test_no_value_of_a_row_reaches_errors_logs_ledger_or_alerts(
     lab: Lab, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, sqlstate: str
@@ -211,8 +227,10 @@ def test_no_value_of_a_row_reaches_errors_logs_ledger_or_alerts(
     lab.hub(person("p1", name=CANARY), person("p2", name=CANARY), person("bad", born=CANARY))
     lab.sql("payroll", POISON[sqlstate])
 
-    with pytest.raises(TerminalError, match=f"SQLSTATE {sqlstate}") as raised:
+    lab.manifest["errors"]["rejected_ratio_max"] = 0.4
+    with pytest.raises(BatchHeld) as raised:
         lab.run("night")
+    assert f"{REFUSED[sqlstate]} " in str(raised.value)
     alerting.task_failed(lab.job, 1, "load", type(raised.value).__name__)
     shell = lab.shell("run", JOB)
 

@@ -1,4 +1,4 @@
-"""Sort what a driver raises into the families of core.errors, in one place and by SQLSTATE alone.
+"""Raise what a driver or this machine says as one of our families; which is which stands in core/failure_families.py.
 
 Server messages quote rows ("Key (email)=(...)"), so nothing of them is kept but SQLSTATE and the names of table,
 column and constraint; the chain to the driver's error is cut for the same reason.
@@ -6,25 +6,23 @@ column and constraint; the chain to the driver's error is cut for the same reaso
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
 
-from syncline.core.errors import EnvironmentFailure, SchemaDrift, SynclineError, TerminalError, TransientError
+from syncline.core import failure_families as table
+from syncline.core.errors import (
+    EnvironmentFailure,
+    RowRefused,
+    SchemaDrift,
+    SynclineError,
+    TerminalError,
+    TransientError,
+)
+from syncline.core.failure_families import Family, Rule
 
-# None: the connection was cut before the server could say anything (seen on kill, reset and terminate).
-TRANSIENT = {
-    "40001", "40P01",  # serialization failure, deadlock
-    "55P03", "55006", "57014",  # lock not available, object in use, statement timeout or cancel
-    "57P01", "57P02", "57P03", "57P05",  # the server goes down, crashed, starts up; idle session ended
-    "25P02", "25P03", "25P04",  # aborted transaction, idle or transaction timeout
-    "53300",  # too many connections
-}  # fmt: skip
-TRANSIENT_CLASSES = {"08"}
-ENVIRONMENT = {"42501", "25006", "3D000", "55000", "58P01", "0A000"}
-ENVIRONMENT_CLASSES = {"28", "53", "58", "XX"}
-DRIFT = {"42703", "42P01", "42804", "42883", "42846"}
 # libpq gives no SQLSTATE for a refused login: these words of the server are the only text that is looked at. A
 # server that speaks another language is asked three times more before a person is called.
 LOGIN_REFUSED = (
@@ -35,53 +33,78 @@ LOGIN_REFUSED = (
     "is not permitted to log in",
     "permission denied for database",
 )
-REMEDY = {
-    "53100": "the server's disk is full: free space",
-    "42501": "a grant is missing: compare the role with docs/naming.md, section roles",
-    "25006": "the server is read-only: a standby cannot be a target",
-    "3D000": "the database does not exist: look at the connection",
-    "22021": "a text is not valid in its database's encoding. Nothing of this transaction was kept. Mend the text at"
-    " its source; a database of encoding SQL_ASCII promises nothing",
-    "0A000": "row-level security refuses COPY here: the loader must stage first",
-}
-DIFFERS = {
-    "42883": "The server has no such function: `syncline check --connect` says which word needs a newer PostgreSQL",
+NO_CONNECTION_LEFT = ("too many clients", "too many connections", "remaining connection slots")
+MACHINE_UNFIT = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE}
+CLASSES: dict[Family, type[SynclineError]] = {
+    Family.TRANSIENT: TransientError,
+    Family.ENVIRONMENT: EnvironmentFailure,
+    Family.ROW: RowRefused,
+    Family.DRIFT: SchemaDrift,
+    Family.TERMINAL: TerminalError,
 }
 
 
 @contextmanager
-def telling(doing: str) -> Iterator[None]:
-    """Raise what psycopg raises inside as one of our families; `doing` says what was under way, in ids."""
+def telling(doing: str, *, on: str | None = None) -> Iterator[None]:
+    """Raise what is raised inside as one of our families; `doing` says what was under way, in ids.
+
+    Args:
+        on: The connection id that is worked on: a failure that speaks of its whole system says so in `down`.
+    """
     try:
         yield
     except SynclineError:
         raise
-    except (psycopg.Error, UnicodeError) as error:
-        raise classify(error, doing) from None
+    except (psycopg.Error, UnicodeError, OSError) as error:
+        sorted_out = classify(error, doing, on=on)
+        if sorted_out is None:
+            raise
+        raise sorted_out from None
 
 
-def classify(error: Exception, doing: str) -> SynclineError:
-    """The family of one driver error. Safe to show: ids, names and SQLSTATE only."""
+def classify(error: Exception, doing: str, *, on: str | None = None) -> SynclineError | None:
+    """The family of one error, safe to show: ids, names and SQLSTATE only. None for what nobody sorted."""
+    rule = _rule(error)
+    if rule is None:
+        return None
+    said = f"{doing}: {_named(error)}. {rule.then or rule.family.then}"
+    failure = CLASSES[rule.family](said)
+    if isinstance(error, psycopg.Error):
+        failure.sqlstate = error.sqlstate
+        failure.down = on if rule.is_system else None
+    if isinstance(failure, RowRefused):
+        failure.code = rule.code
+        if isinstance(error, psycopg.Error):
+            failure.column = error.diag.column_name or ""
+            failure.by = error.diag.constraint_name or error.sqlstate or ""
+    return failure
+
+
+def _rule(error: Exception) -> Rule | None:
     if not isinstance(error, psycopg.Error):
-        return TerminalError(f"{doing}: a text is not valid Unicode ({type(error).__name__})")
-    state = error.sqlstate
-    said = f"{doing}: {_named(error)}"
-    if state is None and isinstance(error, psycopg.OperationalError):
-        if any(words in str(error) for words in LOGIN_REFUSED):
-            return EnvironmentFailure(f"{said}. The server refuses the login: look at user, password and database")
-        return TransientError(f"{said}. The connection was lost or refused; the same call may succeed later")
-    if state is None:
-        return TerminalError(f"{said}. The driver refused the call")
-    if state in TRANSIENT or state[:2] in TRANSIENT_CLASSES:
-        return TransientError(f"{said}. The same call may succeed later")
-    if state in ENVIRONMENT or state[:2] in ENVIRONMENT_CLASSES:
-        return EnvironmentFailure(f"{said}. {REMEDY.get(state, 'The place is not fit, rows are not to blame')}")
-    if state in DRIFT:
-        return SchemaDrift(f"{said}. {DIFFERS.get(state, 'A table or column is not what the mapping was written for')}")
-    return TerminalError(f"{said}. {REMEDY.get(state, 'Nothing of this transaction was kept')}")
+        return _rule_of_python(error)
+    if error.sqlstate is not None:
+        return table.rule_of(error.sqlstate)
+    if isinstance(error, psycopg.OperationalError):
+        if any(words in str(error) for words in NO_CONNECTION_LEFT):
+            return table.STATES["53300"]
+        is_refused = any(words in str(error) for words in LOGIN_REFUSED)
+        return table.LOGIN_REFUSED if is_refused else table.CONNECTION_LOST
+    return table.VALUE_REFUSED if isinstance(error, psycopg.DataError) else table.DRIVER_REFUSED
 
 
-def _named(error: psycopg.Error) -> str:
+def _rule_of_python(error: Exception) -> Rule | None:
+    if isinstance(error, UnicodeError):
+        return table.NO_UNICODE
+    if isinstance(error, ConnectionError | TimeoutError):
+        return table.NETWORK_LOST
+    return table.MACHINE_UNFIT if isinstance(error, OSError) and error.errno in MACHINE_UNFIT else None
+
+
+def _named(error: Exception) -> str:
+    if not isinstance(error, psycopg.Error):
+        name = errno.errorcode.get(getattr(error, "errno", None) or 0)
+        return f"{type(error).__name__} ({name})" if name else type(error).__name__
     names = [
         f"{what} {name}"
         for what, name in (

@@ -24,6 +24,7 @@ from syncline.core.files.codes import errors_page
 from syncline.core.files.findings import printable
 from syncline.core.files.strict_yaml import written
 from syncline.core.mapping import BEGINNINGS, FieldMap
+from syncline.core.pages.families_page import families_page
 from syncline.core.pages.schema_rules import Schema
 from syncline.core.pages.schemas import (
     example_value,
@@ -84,6 +85,7 @@ def generated(root: Path) -> dict[str, str]:
         "docs/manifests.md": manifests_page(),
         "docs/types.md": types_page(),
         "docs/errors.md": errors_page(),
+        "docs/errors_sql.md": families_page(),
         "docs/registry.md": registry.page(registry.take_stock(root)),
     }
 

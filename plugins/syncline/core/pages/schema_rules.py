@@ -87,7 +87,7 @@ SPELT: dict[Callable[..., Any], Schema] = {
     function_of(manifest.Cron): _text(
         r"\s*\S+(\s+\S+){4}\s*", "five fields: minute, hour, day of month, month, day of week"
     ),
-    function_of(manifest.Zone): _text("[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*", "a zone of the IANA database"),
+    function_of(manifest.Zone): _text(manifest.ZONE, "a zone of the IANA database"),
     function_of(manifest.ClockRange): _text(manifest.CLOCK_RANGE.pattern, 'a range of the clock: "02:00-02:40"'),
     function_of(manifest.Contract): _text(manifest.CONTRACT.pattern, "https://... or a path below the project's root"),
 }  # fmt: skip
