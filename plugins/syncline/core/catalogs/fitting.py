@@ -10,13 +10,15 @@ but may be meant so is only noted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from syncline.core.catalogs.tables import Catalog, Column, Table
+from syncline.core.errors import SchemaDrift
 from syncline.core.files.documents import Where
 from syncline.core.files.findings import nearest
+from syncline.core.job import SyncJob
 from syncline.core.types import PgType
 
 Weight = Literal["certain", "likely", "noted"]
@@ -24,6 +26,43 @@ PLACE = "D01"  # the code of what no file is to blame for: a server, a right, a 
 SERVER_MIN = 15
 STORED = ("table", "partitioned table")
 NUMBERS = frozenset({"number", "float"})
+
+
+@dataclass(frozen=True)
+class Renamed:
+    """A column of one side that is gone, where another of its type has come that is called much like it."""
+
+    side: Literal["source", "target"]
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Retyped:
+    """A column that has another type now, as a mapping calls it."""
+
+    side: Literal["source", "target"]
+    name: str
+    type: PgType
+
+
+@dataclass(frozen=True)
+class Gone:
+    """A column that is gone, and nothing like it has come."""
+
+    side: Literal["source", "target"]
+    name: str
+
+
+@dataclass(frozen=True)
+class Owed:
+    """A column of the target that must have a value, and that no field fills."""
+
+    name: str
+    type: str
+
+
+Drift = Renamed | Retyped | Gone | Owed
 
 
 @dataclass(frozen=True)
@@ -37,11 +76,23 @@ class Misfit:
     allowed: str = ""
     nearest: str = ""
     weight: Weight = "likely"
+    drift: Drift | None = None  # what happened to the table, where a change of the mapping follows from it
 
     @property
     def said(self) -> str:
         """For one line of an error: what was found, and the right name."""
         return self.found + (f" (is it {self.nearest} now?)" if self.nearest else "")
+
+
+def drifted(job: SyncJob, where: str, misfits: Sequence[Misfit], left: str) -> SchemaDrift:
+    """The error of tables that do not fit, with its misfits: who has the files at hand proposes a change of them."""
+    said = "; ".join(misfit.said for misfit in misfits)
+    error = SchemaDrift(
+        f"{job.id}: schema drift: {where} differs from the mapping: {said}. {left}. Mend "
+        f"include/mappings/{job.manifest.mapping}.yaml or the table; `syncline check --connect {job.id}` says how."
+    )
+    error.misfits = tuple(misfits)
+    return error
 
 
 def server_misfits(catalog: Catalog, where: Where) -> Iterator[Misfit]:
@@ -75,6 +126,19 @@ def _near_table(name: str, names: Iterable[str]) -> str:
     return next((other for other in names if other.split(".")[1] == own), "") or nearest(name, names)
 
 
-def no_column(file: Literal["manifest", "mapping"], where: Where, name: str, table: Table) -> Misfit:
+def no_column(
+    file: Literal["manifest", "mapping"], where: Where, name: str, table: Table, drift: Drift | None = None
+) -> Misfit:
     said = f"{table.name} does not have it"
-    return Misfit(file, where, "M20", f"column {name} is missing", said, table.near(name), "certain")
+    near = drift.new if isinstance(drift, Renamed) else table.near(name)
+    return Misfit(file, where, "M20", f"column {name} is missing", said, near, "certain", drift)
+
+
+def what_became(side: Literal["source", "target"], name: str, like: Iterable[str]) -> Renamed | Gone:
+    """A column that is gone: renamed, if among those like it one is called much like it.
+
+    Args:
+        like: Columns of its type that no file names yet.
+    """
+    near = nearest(name, like)
+    return Renamed(side, name, near) if near else Gone(side, name)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from syncline.core.catalogs.fitting import (
     PLACE,
     SERVER_MIN,
     STORED,
+    Drift,
     Misfit,
+    Retyped,
     as_declared,
     comparable,
     no_column,
     no_table,
     server_misfits,
+    what_became,
 )
 from syncline.core.catalogs.tables import Catalog, Table
 from syncline.core.files.documents import Where
@@ -36,7 +40,7 @@ def fit_source(job: SyncJob, catalog: Catalog) -> list[Misfit]:
             *_source_rights(job, table, catalog),
             *_source_columns(job, table),
             *_source_key(job, table),
-            *_cursor(job, table),
+            *_cursor(job, table, catalog.role),
             *_source_duties(job, table),
         ]
     for name in job.mapping.lookups:
@@ -92,10 +96,23 @@ def _source_columns(job: SyncJob, table: Table) -> Iterator[Misfit]:
     """Columns that the mapping declares, and those that the manifest alone names."""
     for name, declared in job.mapping.source.items():
         if misfit := _declared(table, name, declared, ("source", name)):
-            yield misfit
+            yield (
+                replace(misfit, drift=_drift(job, table, name, declared))
+                if name in table.columns
+                else no_column("mapping", ("source", name, KEY), name, table, _drift(job, table, name, declared))
+            )
     for where, name in _duties(job):
         if name not in job.mapping.source and name not in table.columns:
             yield no_column("manifest", where, name, table)
+
+
+def _drift(job: SyncJob, table: Table, name: str, declared: PgType) -> Drift | None:
+    column = table.columns.get(name)
+    if column is not None:
+        return None if column.type is None else Retyped("source", name, PgType.parse(as_declared(column)))
+    named = {*job.mapping.source, *(duty for _, duty in _duties(job))}
+    like = [one for one in table.columns.values() if one.type is not None and _stands_for(one.type, declared)]
+    return what_became("source", name, [one.name for one in like if one.name not in named])
 
 
 def _duties(job: SyncJob) -> list[tuple[Where, str]]:
@@ -164,15 +181,14 @@ def _source_key(job: SyncJob, table: Table) -> Iterator[Misfit]:
     yield Misfit("manifest", where, code, said, mend + index)
 
 
-def _cursor(job: SyncJob, table: Table) -> Iterator[Misfit]:
+def _cursor(job: SyncJob, table: Table, role: str) -> Iterator[Misfit]:
     """The cursor narrows the scan, orders versions and measures freshness; row versions find what changed."""
     cursor, where = job.source.cursor, ("source", "cursor")
     if cursor is None or cursor not in table.columns:
         return
-    if table.kind not in STORED and job.default_mode is Mode.INCREMENTAL:
-        said = f"{table.name} is a {table.kind}: it has no row versions of its own, so changes would be missed"
-        mend = "drop `source.cursor` (every batch reads it all), or name the table behind it"
-        yield Misfit("manifest", where, "M19", said, mend, weight="certain")
+    if not table.shows_row_versions and job.default_mode is Mode.INCREMENTAL and "select" in table.rights:
+        yield from _without_row_versions(job, table, role)
+    if table.kind not in STORED and job.default_mode is Mode.INCREMENTAL and job.source.window is None:
         return
     column = table.columns[cursor]
     change = f"alter table {table.name} alter column {cursor}"
@@ -188,6 +204,23 @@ def _cursor(job: SyncJob, table: Table) -> Iterator[Misfit]:
     if not table.is_indexed(cursor):
         said = f"cursor '{cursor}' has no index: every batch scans all of {table.name}{_rows(table)}"
         yield Misfit("manifest", where, "M19", said, f"create index concurrently on {table.name} ({cursor});")
+
+
+def _without_row_versions(job: SyncJob, table: Table, role: str) -> Iterator[Misfit]:
+    """Row versions tell what changed; where nobody shows them, the manifest must say how late a row may appear."""
+    is_declared = job.source.window is not None
+    declare = "say `source.window: {lag_s: 300, overlap_s: 3600}` with the numbers of its writers"
+    if table.kind in STORED and not table.has_foreign_rows:
+        said = f"role {role} may not read the row versions of {table.name}: a grant on columns leaves them out"
+        said += "; batches rely on the declared window" if is_declared else ", so changes would be missed"
+        mend = f"grant select (xmin, tableoid) on {table.name} to {role};"
+        mend += "" if is_declared else f" or {declare}"
+        yield Misfit("manifest", ("source", "table"), PLACE, said, mend, weight="noted" if is_declared else "certain")
+    elif not is_declared:
+        what = f"is a {table.kind}" if table.kind not in STORED else "has partitions that are foreign tables"
+        said = f"{table.name} {what}: it has no row versions of its own, so changes would be missed"
+        mend = f"{declare}; or drop `source.cursor` (every batch reads it all), or name the table behind it"
+        yield Misfit("manifest", ("source", "cursor"), "M19", said, mend, weight="certain")
 
 
 def _rows(table: Table) -> str:

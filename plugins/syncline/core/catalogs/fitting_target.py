@@ -7,12 +7,17 @@ from collections.abc import Iterator
 from syncline.core.catalogs.fitting import (
     PLACE,
     STORED,
+    Gone,
     Misfit,
+    Owed,
+    Renamed,
+    Retyped,
     as_declared,
     comparable,
     no_column,
     no_table,
     server_misfits,
+    what_became,
 )
 from syncline.core.catalogs.tables import Catalog, Column, Table
 from syncline.core.expressions import ExpressionRefused
@@ -71,7 +76,7 @@ def _target_columns(job: SyncJob, table: Table) -> Iterator[Misfit]:
     for name, field in job.mapping.fields.items():
         column = table.columns.get(name)
         if column is None:
-            yield no_column("mapping", ("fields", name, KEY), name, table)
+            yield no_column("mapping", ("fields", name, KEY), name, table, _became(job, name, field, table))
         elif not_written := _never_written(column):
             said = f"column {name} {not_written}: PostgreSQL fills it and refuses ours"
             mend = "leave the field out"
@@ -81,6 +86,13 @@ def _target_columns(job: SyncJob, table: Table) -> Iterator[Misfit]:
         else:
             yield from _taken(name, field, column, job)
             yield from _not_null(name, field, column, job, table)
+
+
+def _became(job: SyncJob, name: str, field: FieldMap, table: Table) -> Renamed | Gone:
+    target = job.target
+    named = {*job.mapping.fields, target.stamps.batch, target.stamps.loaded_at, target.deleted}
+    like = [one.name for one in table.columns.values() if one.type is not None and comparable(field.type, one.type)]
+    return what_became("target", name, [one for one in like if one not in named])
 
 
 def _never_written(column: Column) -> str:
@@ -103,7 +115,8 @@ def _taken(name: str, field: FieldMap, column: Column, job: SyncJob) -> Iterator
         yield Misfit("mapping", where, "M20", said, mend, weight="certain")
     elif not comparable(given, taken):
         said = f"column {name} is {column.shown}, and the field is {given}"
-        yield Misfit("mapping", where, "M20", said, f"say type: {as_declared(column)}", weight="certain")
+        drift = Retyped("target", name, PgType.parse(as_declared(column)))
+        yield Misfit("mapping", where, "M20", said, f"say type: {drift.type}", weight="certain", drift=drift)
     elif column.values is not None and given.family == "text":
         yield from _labels(name, field, column)
     else:
@@ -268,7 +281,8 @@ def _unfilled(job: SyncJob, table: Table) -> Iterator[Misfit]:
         if is_owed and column.name not in filled:
             said = f"column {column.name} of {table.name} is NOT NULL without a default, and no field fills it"
             line = f"{column.name}: {{from: ..., type: {as_declared(column)}, checks: [required]}}"
-            yield Misfit("mapping", ("fields",), "M20", said, f"add `{line}`", weight="certain")
+            drift = Owed(column.name, as_declared(column))
+            yield Misfit("mapping", ("fields",), "M20", said, f"add `{line}`", weight="certain", drift=drift)
 
 
 def _target_key(job: SyncJob, table: Table) -> Iterator[Misfit]:

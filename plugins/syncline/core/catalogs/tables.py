@@ -102,6 +102,8 @@ class Table:
         name: `schema.table`.
         estimated_rows: The server's own estimate; None where it has never counted.
         rights: What the asked role may do: usage (of the schema), select, insert, update, delete.
+        has_foreign_rows: Some of its rows are another server's: a partition or child that is a foreign table.
+        may_read_xmin: Whether the role may read the row versions' numbers; a grant on single columns leaves them out.
         has_row_security, forces_row_security: ENABLE and FORCE ROW LEVEL SECURITY.
     """
 
@@ -115,6 +117,18 @@ class Table:
     has_row_security: bool = False
     forces_row_security: bool = False
     rights: frozenset[str] = frozenset({"usage", "select", "insert", "update", "delete"})
+    has_foreign_rows: bool = False
+    may_read_xmin: bool = True
+
+    @property
+    def shows_row_versions(self) -> bool:
+        """Whether its own row versions say what has changed, to the role that was asked about."""
+        return self.kind in ("table", "partitioned table") and self.may_read_xmin and not self.has_foreign_rows
+
+    @property
+    def shape(self) -> dict[str, str]:
+        """Column -> type."""
+        return {name: column.shown for name, column in self.columns.items()}
 
     @property
     def primary_key(self) -> tuple[str, ...]:
