@@ -2,6 +2,8 @@
 
 The hub is built once and kept below var/bench between runs; it is built anew when its SQL or the number of rows
 changes. The warehouse is dropped and made before each measurement, so nobody profits from another's leavings.
+What changes between a first and a second run changes in a copy of the hub, `MOVING`; each contender's loaded
+warehouse is kept as a template, from which it finds its own starting state again in every round.
 Server settings are the demo's, the same for all.
 """
 
@@ -27,7 +29,9 @@ FOLDER = ROOT / "var" / "bench"
 SQL = Path(__file__).parent / "sql"
 PROJECT = Path(__file__).parent / "project"
 JOB = "mdm__warehouse__assignment"
-HUB, WAREHOUSE = "bench_hub", "bench_warehouse"
+HUB, MOVING, WAREHOUSE = "bench_hub", "bench_moving", "bench_warehouse"
+KEY_SET = "full"  # what the manifest says: vanished rows are looked for in full runs
+LOADED = "bench_loaded_"  # and the contender's name
 LOGINS = ("syncline_reader", "syncline_loader", "syncline_ledger")
 SHOWN_SETTINGS = (
     "server_version", "shared_buffers", "work_mem", "maintenance_work_mem", "max_wal_size", "checkpoint_timeout",
@@ -75,15 +79,45 @@ class World:
             admin.execute("reset role")
             admin.execute("checkpoint")
 
+    def moving_hub(self) -> None:
+        """A copy of the hub that may be changed."""
+        self._create_database(MOVING, owner="mdm_owner", template=HUB)
+
+    def happen(self, script: str) -> None:
+        """Let something happen in the moving hub: one transaction of a file of sql/."""
+        with self._connect(MOVING) as hub:
+            hub.execute((SQL / script).read_bytes())
+
+    def keep_warehouse(self, contender: str) -> None:
+        """Put the warehouse aside as what a contender has loaded, as autovacuum would have left it by the next run."""
+        with self._connect(WAREHOUSE) as admin:
+            admin.execute("vacuum (analyze)")
+        self._drop_database(LOADED + contender)
+        with self._connect("postgres") as admin:
+            admin.execute(
+                sql.SQL("alter database {} rename to {}").format(
+                    sql.Identifier(WAREHOUSE), sql.Identifier(LOADED + contender)
+                )
+            )
+
+    def loaded_warehouse(self, contender: str) -> None:
+        """The warehouse as it was put aside, and a server with nothing left to flush."""
+        self._create_database(WAREHOUSE, owner="syncline_owner", template=LOADED + contender)
+        with self._connect(WAREHOUSE) as admin:
+            admin.execute("checkpoint")
+
     def unmapped_table(self) -> None:
         """The hub's table once more, empty, in the warehouse: where the limit copies to."""
         with self._connect(WAREHOUSE) as admin:
             admin.execute((SQL / "hub.sql").read_bytes())
             admin.execute("alter table mdm.assignment add primary key (tenant_id, assignment_id)")
 
-    def drop_warehouse(self) -> None:
+    def tidy(self) -> None:
+        """Drop everything but the hub."""
         with self._connect("postgres") as admin:
-            admin.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(WAREHOUSE)))
+            found = admin.execute("select datname from pg_database where datname ^@ %s", [LOADED]).fetchall()
+        for name in (WAREHOUSE, MOVING, *(row[0] for row in found)):
+            self._drop_database(name)
 
     def ask(self, database: str, question: str) -> tuple[object, ...]:
         """The first row of an answer, asked as superuser."""
@@ -102,22 +136,28 @@ class World:
         """For the limit and the peers: no row security, no rights to wait for."""
         return f"{driver}://postgres:{quote(self.server.password, safe='')}@127.0.0.1:{self.server.port}/{database}"
 
-    def environment(self) -> dict[str, str]:
+    def environment(self, hub: str = HUB, key_set: str = KEY_SET) -> dict[str, str]:
         """What `syncline` needs to know: its project, three connections and a key for rejected rows."""
         return {
-            "SYNCLINE_HOME": str(self.project()),
+            "SYNCLINE_HOME": str(self.project(key_set)),
             "SYNCLINE_PAYLOAD_KEY": self._vault.key("payload"),
-            "AIRFLOW_CONN_MDM": self._login_uri("syncline_reader", HUB),
+            "AIRFLOW_CONN_MDM": self._login_uri("syncline_reader", hub),
             "AIRFLOW_CONN_WAREHOUSE": self._login_uri("syncline_loader", WAREHOUSE),
             "AIRFLOW_CONN_LEDGER": self._login_uri("syncline_ledger", WAREHOUSE),
         }
 
-    def project(self) -> Path:
-        """A project of its own: this benchmark's manifest and mapping with the checkout's expectations."""
+    def project(self, key_set: str = KEY_SET) -> Path:
+        """A project of its own: this benchmark's manifest and mapping with the checkout's expectations.
+
+        Args:
+            key_set: What the manifest is made to say under `source.key_set`.
+        """
         home = FOLDER / "project"
         shutil.rmtree(home / "include", ignore_errors=True)
         shutil.copytree(PROJECT / "include", home / "include")
         shutil.copytree(ROOT / "include" / "expectations", home / "include" / "expectations")
+        manifest = home / "include" / "manifests" / f"{JOB}.yaml"
+        manifest.write_text(manifest.read_text().replace(f"key_set: {KEY_SET}", f"key_set: {key_set}"))
         return home
 
     def _login_uri(self, login: str, database: str) -> str:
@@ -127,16 +167,22 @@ class World:
     def _connect(self, database: str) -> psycopg.Connection:
         return psycopg.connect(make_conninfo(self.server.admin_conninfo, dbname=database), autocommit=True)
 
-    def _create_database(self, name: str, *, owner: str) -> None:
-        """Empty, with the built-in locale that the demo's databases have: equal on every machine."""
+    def _create_database(self, name: str, *, owner: str, template: str | None = None) -> None:
+        """A copy of another one's files; or empty, with the demo's built-in locale: equal on every machine."""
+        made = "create database {} owner {} template {} strategy file_copy"
+        if template is None:
+            made += " encoding 'UTF8' locale_provider builtin builtin_locale 'C.UTF-8' locale 'C'"
+        self._drop_database(name)
+        with self._connect("postgres") as admin:
+            admin.execute(
+                sql.SQL(made).format(
+                    sql.Identifier(name), sql.Identifier(owner), sql.Identifier(template or "template0")
+                )
+            )
+
+    def _drop_database(self, name: str) -> None:
         with self._connect("postgres") as admin:
             admin.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
-            admin.execute(
-                sql.SQL(
-                    "create database {} owner {} template template0 encoding 'UTF8'"
-                    " locale_provider builtin builtin_locale 'C.UTF-8' locale 'C'"
-                ).format(sql.Identifier(name), sql.Identifier(owner))
-            )
 
     def _build_hub(self, rows: int) -> None:
         self._say(f"hub: building {rows:,} rows of 25 columns (kept for the next run) ...")
@@ -177,11 +223,12 @@ def running(rows: int, say: Say) -> Iterator[World]:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with EmbeddedServer(FOLDER / "postgres", say=say) as server:
         world = World(server, say)
+        world.tidy()
         world.prepare(rows)
         try:
             yield world
         finally:
-            world.drop_warehouse()
+            world.tidy()
 
 
 def _scripts(folder: Path) -> list[Path]:

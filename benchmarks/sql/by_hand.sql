@@ -11,7 +11,7 @@ select
     birth_date,
     upper(country_code) as country,
     upper(replace(iban, ' ', '')) as iban,
-    case when hired_on ~ '^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])$' then hired_on::date end as start_date,
+    case when pg_input_is_valid(hired_on, 'date') then hired_on::date end as start_date,
     case status_code when 'ACT' then 'active' when 'LOA' then 'leave' when 'TRM' then 'left' end as status,
     btrim(job_title) as job_title,
     department_code as department,

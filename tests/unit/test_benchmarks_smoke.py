@@ -25,7 +25,11 @@ def test_steps_are_compared_with_the_limit_and_peers_with_our_whole_run():
     figures = ratios(
         {
             "limit": 10.0, "extract_and_map": 12.0, "first_load": 18.0, "syncline_run": 20.0,
-            "sling": 50.0, "dlt": 90.0, "worker_rss_mb": 261.5,
+            "sling": 50.0, "dlt": 90.0, "first_load_rss_mb": 181.5,
+            "limit_again": 8.0, "rerun": 9.6, "rerun_run": 11.0, "rerun_rss_mb": 190.25,
+            "incremental": 2.0, "incremental_run": 3.0, "incremental_rss_mb": 180.0,
+            "key_set": 4.0, "key_set_run": 5.0, "key_set_rss_mb": 190.0,
+            "sling_incremental": 15.0, "dlt_incremental": 18.0,
         }
     )  # fmt: skip
 
@@ -34,16 +38,34 @@ def test_steps_are_compared_with_the_limit_and_peers_with_our_whole_run():
         "first_load_x": 1.8,
         "sling_x": 2.5,
         "dlt_x": 4.5,
-        "worker_rss_mb": 261.5,
+        "rerun_x": 1.2,
+        "incremental_x": 0.25,
+        "key_set_x": 0.5,
+        "sling_incremental_x": 5.0,
+        "dlt_incremental_x": 6.0,
+        "worker_rss_mb": 190.25,
     }
 
 
-@pytest.mark.parametrize("missing", ["sling", "dlt"])
+def test_the_second_run_is_compared_with_the_limit_of_its_own_round():
+    """The hub has grown meanwhile, and the machine may be another one an hour later."""
+    figures = ratios({"limit": 100.0, "limit_again": 8.0, "rerun": 8.0, "incremental": 2.0})
+
+    assert (figures["rerun_x"], figures["incremental_x"]) == (1.0, 0.25)
+
+
+@pytest.mark.parametrize(
+    "missing", ["sling", "dlt", "rerun", "incremental", "key_set", "sling_incremental", "dlt_incremental"]
+)
 def test_what_was_not_measured_is_null_and_never_a_number(missing):
-    seconds = {"limit": 1.0, "syncline_run": 1.0, "sling": 1.0, "dlt": 1.0}
+    measures = ("limit", "extract_and_map", "first_load", "syncline_run", "sling", "dlt", "limit_again", "rerun",
+                "incremental", "key_set", "incremental_run", "sling_incremental", "dlt_incremental", "rerun_rss_mb")  # fmt: skip
+    seconds = dict.fromkeys(measures, 1.0)
     del seconds[missing]
 
-    assert ratios(seconds)[f"{missing}_x"] is None
+    figures = ratios(seconds)
+
+    assert [name for name, figure in figures.items() if figure is None] == [f"{missing}_x"]
 
 
 def test_every_word_is_measured_or_said_not_to_be(pg: Postgres, capsys: pytest.CaptureFixture[str]) -> None:
