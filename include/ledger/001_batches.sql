@@ -75,9 +75,9 @@ create table if not exists ledger.tenant_count (
     unchanged_rows bigint not null default 0,
     superseded_rows bigint not null default 0,
     conflicted_rows bigint not null default 0,
-    source_rows bigint,                           -- whole source as of the cut-off (SYNC-005)
+    source_rows bigint,                           -- source as of the cut-off (SYNC-005): all of it; of a window, its own
     excused_rows bigint,                          -- of those, waiting in dead letters and not in the target
-    target_rows bigint,                           -- whole target, counted after the load
+    target_rows bigint,                           -- target, counted after the load: all of it; of a window, its keys
     primary key (batch_id, tenant_id)
 );
 

@@ -39,6 +39,30 @@ create table if not exists syncline.marker (
 );
 grant select, insert on syncline.marker to syncline_loader;
 
+-- Rows that Syncline has deleted, so that an older version cannot bring one back.
+create table if not exists syncline.deleted (
+    job_id text not null,
+    tenant_id text not null,                      -- '' for jobs whose tenancy is none
+    key text[] not null,                          -- the target key's values as text, in manifest order
+    version timestamptz,                          -- of the row that was deleted, where the target has versions
+    source_as_of timestamptz not null,            -- the source's clock when the row was seen to be gone
+    batch_id bigint not null,
+    deleted_at timestamptz not null default now(),
+    primary key (job_id, tenant_id, key)
+);
+create index if not exists deleted_by_age on syncline.deleted (deleted_at);
+
+-- What jobs agreed on where a target has no column for it: which version of a row stands, and whose.
+create table if not exists syncline.agreed (
+    relation text not null,                       -- the target table, as manifests name it
+    tenant_id text not null,
+    key text[] not null,
+    version timestamptz not null,
+    job_id text not null,
+    batch_id bigint not null,
+    primary key (relation, tenant_id, key)
+);
+
 -- Enter the corridor: pass the fence and open the scope for this transaction alone.
 -- Waits while another attempt of the job is inside; SY001 fenced, SY002 tenant not granted.
 create or replace function syncline.enter(p_job_id text, p_epoch bigint, p_tenants text[]) returns void
@@ -89,3 +113,37 @@ $$;
 revoke all on function syncline.enter(text, bigint, text[]), syncline.scoped_tenants() from public;
 grant execute on function syncline.enter(text, bigint, text[]) to syncline_loader;
 grant execute on function syncline.scoped_tenants() to syncline_tenant;
+
+-- The markers of a tenant are seen and written in its scope alone.
+alter table syncline.deleted enable row level security;  -- not forced: its owner forgets for all tenants
+drop policy if exists in_scope on syncline.deleted;
+create policy in_scope on syncline.deleted
+    using (tenant_id = '' or tenant_id in (select syncline.scoped_tenants()))
+    with check (tenant_id = '' or tenant_id in (select syncline.scoped_tenants()));
+grant select, insert, update, delete on syncline.deleted to syncline_tenant;
+
+alter table syncline.agreed enable row level security;
+drop policy if exists in_scope on syncline.agreed;
+create policy in_scope on syncline.agreed
+    using (tenant_id = '' or tenant_id in (select syncline.scoped_tenants()))
+    with check (tenant_id = '' or tenant_id in (select syncline.scoped_tenants()));
+grant select, insert, update, delete on syncline.agreed to syncline_tenant;
+
+-- Forget markers that no replay can reach any more; of all tenants, so it is the owner's function.
+create or replace function syncline.forget_deleted(p_job_id text, p_older_than interval) returns bigint
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    forgotten bigint;
+begin
+    if p_older_than < interval '30 days' then
+        raise exception 'markers are kept for 30 days at least, not %', p_older_than using errcode = '22023';
+    end if;
+    delete from syncline.deleted where job_id = p_job_id and deleted_at < now() - p_older_than;
+    get diagnostics forgotten = row_count;
+    return forgotten;
+end
+$$;
+revoke all on function syncline.forget_deleted(text, interval) from public;
+grant execute on function syncline.forget_deleted(text, interval) to syncline_loader;

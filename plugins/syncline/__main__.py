@@ -1,6 +1,7 @@
 """The `syncline` command: check, explain, preview, run and watch jobs from a shell, without Airflow.
 
-Exit codes: 0 all is well, 1 mistakes in files or a batch that is not `matched`, 2 wrong usage, 3 the place is not fit.
+Exit codes: 0 all is well, 1 mistakes in files, a batch that is not `matched`, or a leak, 2 wrong usage or nothing that
+could be judged, 3 the place is not fit, or a system is down.
 Only words for people are decided here; what is done stands in `steps`.
 """
 
@@ -24,13 +25,16 @@ from rich.table import Table
 from rich.text import Text
 
 from syncline.adapters import project
-from syncline.core.checking import check_project
-from syncline.core.cron import next_runs
+from syncline.core.calendar_week import Collision
+from syncline.core.checking import JOBS_SHOWN, check_project, coming_week
+from syncline.core.cron import moment, next_runs
 from syncline.core.errors import EnvironmentFailure, SynclineError, TransientError
 from syncline.core.files.findings import Finding, nearest, printable
 from syncline.core.job import SyncJob
 from syncline.core.job_files import examine_job, job_ids, load_job
+from syncline.core.leaks import LeakReport, Wall
 from syncline.core.values import BatchSummary, Mode, RunRequest, State
+from syncline.core.windows import closed
 
 if TYPE_CHECKING:
     from syncline.core.registry import Registry
@@ -43,6 +47,7 @@ app = typer.Typer(
 )
 WIDTH_PIPED = 200  # for grep and less: nothing is cut
 WIDTH_MIN = 110  # a narrower terminal wraps the line; a table squeezed into it could not be read
+MEETINGS_SHOWN = 10  # places in the coming week at which runs meet; the others are counted
 out = Console(soft_wrap=True)
 out.width = max(out.width, WIDTH_MIN if out.is_terminal else WIDTH_PIPED)
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The manifest's file stem, e.g. mdm__payroll__worker")]
@@ -68,19 +73,24 @@ def check(
     findings = [finding for finding in findings if only is None or finding.path in only]
     notes = [*_future_reviews(root, jobs), *(compared.notes if compared else [])]
     notes = [note for note in notes if only is None or note.path in only]
+    asked = None if only is None else {job.id for job in jobs if f"include/manifests/{job.id}.yaml" in only}
+    week = coming_week(root, jobs, datetime.now(UTC), asked) if asked is None or asked else []
     spoilt = {finding.path for finding in findings}
     jobs = [job for job in jobs if not _files_of(job) & spoilt]
     if as_json:
         said = {"jobs": len(jobs), "findings": [finding.as_dict() for finding in findings]}
-        said |= {"notes": [note.as_dict() for note in notes]}
+        said |= {"notes": [note.as_dict() for note in [*notes, *(note for _, note in week)]]}
         if compared is not None:
-            said |= {"compared": compared.compared}
+            said |= {"compared": compared.compared, "proposals": compared.proposals}
         print(json.dumps(said, indent=2))
     else:
         for note in notes:
             print(f"note: {note}", file=sys.stderr)
+        _print_week(week, jobs)
         _print_findings(findings, len(jobs), elapsed_s)
         if compared is not None:
+            for job_id, change in compared.proposals.items():
+                print(f"proposed change for {job_id}:\n{change}\n")
             print(f"{len(compared.compared)} jobs were compared with their databases", file=sys.stderr)
         for job in jobs:
             if only is not None and f"include/manifests/{job.id}.yaml" in only:
@@ -167,15 +177,31 @@ def run(
     job_id: JobId,
     mode: Annotated[Mode | None, typer.Option(help="What to read; the job decides without it")] = None,
     tenant: Annotated[list[str] | None, typer.Option(help="Only this tenant; may be repeated")] = None,
-    window_from: Annotated[datetime | None, typer.Option(help="Mode window: begin, UTC")] = None,
-    window_to: Annotated[datetime | None, typer.Option(help="Mode window: end, UTC, not included")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would change, write nothing")] = False,
+    window_from: Annotated[
+        datetime | None, typer.Option("--window-from", "--from", help="Mode window: begin, UTC")
+    ] = None,
+    window_to: Annotated[
+        datetime | None, typer.Option("--window-to", "--to", help="Mode window: end, UTC, not included")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count what would change, in all and by tenant; write nothing")
+    ] = False,
     take_over: Annotated[bool, typer.Option("--take-over", help="Abandon a batch that is under way")] = False,
+    accept_source: Annotated[
+        bool, typer.Option("--accept-source", help="Another source than before is right; with mode full and a reason")
+    ] = False,
+    approve_deletes: Annotated[
+        int | None,
+        typer.Option(metavar="BATCH", help="Allow the deletions that this batch was held for; needs --reason"),
+    ] = None,
+    despite_windows: Annotated[
+        bool, typer.Option("--despite-windows", help="Begin in closed hours; needs --reason")
+    ] = False,
     reason: Annotated[str, typer.Option(help="Why; kept in the ledger")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Run a whole batch here: open, extract and map, load, reconcile, publish."""
-    from syncline.steps import run_line
+    from syncline.steps import looking, run_line
 
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("syncline").setLevel(logging.INFO)
@@ -190,9 +216,38 @@ def run(
         reason=reason,
         window=window,
         take_over=take_over,
+        accept_source=accept_source,
+        approve_deletes=approve_deletes,
     )
-    summary = run_line(_job(job_id), request)
+    job = _job(job_id)
+    _require_open_hours(job, despite_windows, reason)
+    summary = run_line(job, request)
     print(json.dumps(summary.as_dict()) if as_json else _sentence(summary))
+    if summary.state is State.DRY_RUN and not as_json:
+        print("\n".join(looking.would_change(summary.batch_id)))
+
+
+@app.command("run-group")
+def run_group(
+    group: Annotated[str, typer.Argument(metavar="GROUP", help="As manifests say it under `group`")],
+    mode: Annotated[Mode | None, typer.Option(help="What to read; each job decides without it")] = None,
+    reason: Annotated[str, typer.Option(help="Why; kept in the ledger")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Run all jobs of a group as one: read at one moment, published together or not at all."""
+    from syncline import steps
+    from syncline.core.groups import load_group
+
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("syncline").setLevel(logging.INFO)
+    found = load_group(project.root(), group)
+    if not found.jobs:
+        raise typer.BadParameter(f"no manifest says `group: {group}`")
+    for job in found.jobs:
+        _require_open_hours(job, False, "")
+    run_key = f"shell__{datetime.now(UTC):%Y%m%dT%H%M%S}__{uuid.uuid4().hex[:8]}"
+    for summary in steps.run_group(found, RunRequest(run_key=run_key, mode=mode, reason=reason, take_over=False)):
+        print(json.dumps(summary.as_dict()) if as_json else _sentence(summary))
 
 
 @app.command()
@@ -208,6 +263,55 @@ def status(
         print(json.dumps(rows, default=_jsonable, indent=2))
         return
     out.print(_status_of_one(rows[0]) if job_id and rows else _status_table(rows))
+    for said in looking.systems_down():
+        print(said)
+
+
+@app.command("close-breaker")
+def close_breaker(
+    connection_id: Annotated[str, typer.Argument(metavar="CONNECTION", help="The connection id of the manifests")],
+) -> None:
+    """Let jobs start work at once on a system that counts as down, after it was mended."""
+    from syncline.steps import looking
+
+    was_open = looking.close_breaker(connection_id)
+    print(f"'{connection_id}' is open for work" if was_open else f"'{connection_id}' did not count as down")
+
+
+@app.command()
+def leakcheck(job_id: JobId, as_json: AsJson = False) -> None:
+    """Attack the tenant wall of a job's target, in transactions that are rolled back.
+
+    Exit code 0: closed; 1: a leak was found; 2: it could not be judged.
+    """
+    from syncline.steps.leakcheck import leakcheck as attack
+
+    job = _job(job_id)
+    try:
+        report = attack(job)
+    except (EnvironmentFailure, TransientError):
+        raise
+    except SynclineError as error:  # exit code 1 would say that there is a leak
+        report = LeakReport(job.id, because=str(error).removeprefix(f"{job.id}: "))
+    if as_json:
+        print(json.dumps(report.as_dict(), indent=2))
+    else:
+        _print_leaks(report)
+    raise typer.Exit({Wall.CLOSED: 0, Wall.LEAKS: 1, Wall.UNVERIFIED: 2}[report.wall])
+
+
+@app.command()
+def doctor(job_id: JobId, as_json: AsJson = False) -> None:
+    """Examine a job's source, target and ledger: grants, window, identity, clocks. Exit 0 well, 1 warnings, 2 wrong."""
+    from syncline.steps.doctor import examine
+
+    report = examine(_job(job_id))
+    if as_json:
+        print(json.dumps(report.as_dict(), indent=2))
+    else:
+        for line in report.lines:
+            print(_printable_lines(str(line)))
+    raise typer.Exit(report.exit_code)
 
 
 @app.command()
@@ -271,6 +375,20 @@ def main() -> None:
     except SynclineError as error:
         print(f"syncline: {error}", file=sys.stderr)
         sys.exit(3 if isinstance(error, EnvironmentFailure | TransientError) else 1)
+
+
+def _require_open_hours(job: SyncJob, despite_windows: bool, reason: str) -> None:
+    """A shell does not wait for hours: it says when to come back."""
+    if despite_windows and not reason.strip():
+        raise typer.BadParameter("--despite-windows needs --reason: who of the system's owners agreed?")
+    found = closed(job.manifest, "open", datetime.now(UTC))
+    if found is None or despite_windows or project.ignores_windows():
+        return
+    raise EnvironmentFailure(
+        f"{job.id}: {found.window}, and a run takes about {job.manifest.schedule.run_minutes} minutes. Nothing was "
+        f"opened. Run it from {moment(found.until, job.manifest.schedule.timezone)} on; or, if the owner agrees, now "
+        f"with --despite-windows and --reason"
+    )
 
 
 def _compare(root: Path, jobs: list[SyncJob], only: set[str] | None) -> Compared:
@@ -354,6 +472,19 @@ def _job(job_id: str) -> SyncJob:
     return load_job(project.root(), job_id)
 
 
+def _print_leaks(report: LeakReport) -> None:
+    """One line per family, then the verdict in a sentence."""
+    for one in report.families:
+        tried = f", {one.tried} tried" if one.tried else ""
+        print(f"{one.family:<19} {one.outcome}{tried}" + (f": {one.said}" if one.said else ""))
+    said = {
+        Wall.CLOSED: "no row of another tenant was reached",
+        Wall.LEAKS: "rows of another tenant can be reached. Nothing was changed. See docs/runbooks/tenant-leak.md",
+        Wall.UNVERIFIED: report.because or "what could not be tried is said above",
+    }[report.wall]
+    print(f"{report.job_id}: {report.wall}: {said}")
+
+
 STYLES: dict[str, dict[str, Any]] = {
     "place": {"bold": True}, "code": {"fg": "red", "bold": True}, "gutter": {"fg": "blue"}, "caret": {"fg": "red"},
     "hint": {"fg": "green"},
@@ -377,10 +508,28 @@ def _print_findings(findings: list[Finding], jobs: int, elapsed_s: float) -> Non
         print(f"docs/errors.md explains {codes}", file=sys.stderr)
 
 
+def _print_week(week: list[tuple[Collision, Finding]], jobs: list[SyncJob]) -> None:
+    """The first places at which runs meet, then the next runs of the jobs that are named; how many more there are."""
+    shown = week[:MEETINGS_SHOWN]
+    for _, note in shown:
+        print(f"note: {note}", file=sys.stderr)
+    named = {job_id for one, _ in shown for job_id in one.jobs[:JOBS_SHOWN]}
+    alike: dict[str, list[str]] = {}
+    for job in jobs:
+        if job.id in named:
+            alike.setdefault(_next_runs(job), []).append(job.id)
+    for runs, same in alike.items():
+        others = f" and {len(same) - JOBS_SHOWN} more" if len(same) > JOBS_SHOWN else ""
+        print(f"note: {', '.join(same[:JOBS_SHOWN])}{others} runs next: {runs}", file=sys.stderr)
+    if len(week) > MEETINGS_SHOWN:
+        more = len(week) - MEETINGS_SHOWN
+        print(f"note: runs meet at {more} more places; `syncline check --json` tells all", file=sys.stderr)
+
+
 def _next_runs(job: SyncJob) -> str:
     schedule = job.manifest.schedule
     runs = next_runs(schedule.cron, schedule.timezone, datetime.now(UTC))
-    return ", ".join(f"{run:%Y-%m-%d %H:%M %Z}" for run in runs)
+    return ", ".join(moment(run, schedule.timezone) for run in runs)
 
 
 def _dag_plan(job: SyncJob) -> str:
@@ -406,7 +555,15 @@ def _sentence(summary: BatchSummary) -> str:
     counts = summary.counts
     outcomes = ", ".join(
         f"{getattr(counts, name):,} {name.removesuffix('_rows')}"
-        for name in ("inserted_rows", "updated_rows", "deleted_rows", "unchanged_rows", "superseded_rows")
+        for name in (
+            "inserted_rows",
+            "updated_rows",
+            "deleted_rows",
+            "removed_rows",
+            "unchanged_rows",
+            "superseded_rows",
+        )
+        if name != "removed_rows" or counts.removed_rows
     )
     would = "would be " if summary.state is State.DRY_RUN else ""
     return (
@@ -447,6 +604,11 @@ def _print_difference(found: MappingDifference) -> None:
         out.print(table)
     shown = f"; the first {len(found.rows)} are shown" if found.changed_rows > len(found.rows) else ""
     print(f"{found.changed_rows:,} of {found.sampled_rows:,} sampled rows differ{shown}", file=sys.stderr)
+
+
+def _printable_lines(text: str) -> str:
+    """Several lines, each without what a terminal would obey."""
+    return "\n".join(printable(line) for line in text.split("\n"))
 
 
 def _text_of(path: Path) -> str | None:
@@ -514,7 +676,9 @@ def _shown(value: Any) -> str:
 
 def _cell(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {number}" for name, number in value.items())
+        return ", ".join(f"{name} {_cell(told)}" for name, told in value.items())
+    if isinstance(value, list):
+        return "; ".join(map(str, value))
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}Z"
     return "" if value is None else str(value)

@@ -18,6 +18,7 @@ from syncline.core.values import BatchSummary, Counts, Mode, State, Verdict
 from syncline.orchestration.assets import job_asset
 from syncline.orchestration.dag_factory import build_dag
 from syncline.orchestration.operators import Stopped
+from syncline.steps import looking
 from tests.dags.jobs import WORKER
 
 BATCH = 42
@@ -39,7 +40,8 @@ class Accessor:
 def context() -> dict[str, Any]:
     run = SimpleNamespace(conf={}, run_type="scheduled", run_id="r1", data_interval_start=None, data_interval_end=None)
     ti = SimpleNamespace(
-        dag_id=f"sync__{WORKER}", run_id="r1", xcom_pull=lambda task_ids: {"open": BATCH}.get(task_ids),
+        dag_id=f"sync__{WORKER}", run_id="r1",
+        xcom_pull=lambda task_ids, key="return_value": {("open", "return_value"): BATCH}.get((task_ids, key)),
         get_dr_count=lambda *_args, **_kwargs: 1,
     )  # fmt: skip
     params = {"mode": "incremental", "tenants": None, "dry_run": False, "reason": None}
@@ -57,6 +59,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     for name in ("open_batch", "extract_and_map", "load", "reconcile"):
         note(name, BATCH)
     note("publish", summary())
+    monkeypatch.setattr(steps, "covering_batch", lambda *_args: None)
     return made
 
 
@@ -101,6 +104,37 @@ def test_a_dry_run_updates_no_asset_and_shows_neither_reconcile_nor_publish_as_g
     assert context["outlet_events"][job_asset(WORKER)].extra == {}
 
 
+def test_a_dry_run_tells_in_the_log_of_load_what_would_change(
+    run: Run, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(looking, "would_change", lambda batch_id: [f"batch {batch_id}", "tenant  inserted"])
+    caplog.set_level("INFO", "syncline.orchestration.operators")
+
+    assert run("load") == BATCH
+    assert caplog.messages == []
+    context["params"]["dry_run"] = True
+    run("load")
+
+    assert caplog.messages == [f"batch {BATCH}", "tenant  inserted"]
+
+
+def test_a_backfill_with_nothing_to_do_is_skipped_from_open_to_publish_and_names_the_batch_that_covers_it(
+    run: Run, context: dict[str, Any], calls: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pushed: dict[str, Any] = {}
+    context["ti"].xcom_push = lambda key, value: pushed.update({key: value})
+    context["ti"].xcom_pull = lambda task_ids, key="return_value": pushed.get(key)
+    monkeypatch.setattr(steps, "covering_batch", lambda *_args: 7)
+
+    with pytest.raises(AirflowSkipException, match="batch 7 did so after"):
+        run("open")
+    with pytest.raises(AirflowSkipException, match="batch 7 covers"):
+        run("publish")
+
+    assert calls == []
+    assert context["outlet_events"][job_asset(WORKER)].extra == {}
+
+
 def test_publish_clears_up_after_a_dry_run_but_never_follows_a_failure(job: SyncJob) -> None:
     rules = {task.task_id: task.trigger_rule.value for task in build_dag(job).tasks}
 
@@ -109,7 +143,7 @@ def test_publish_clears_up_after_a_dry_run_but_never_follows_a_failure(job: Sync
 
 
 def test_a_run_whose_open_was_marked_success_by_hand_says_so(run: Run, context: dict[str, Any]) -> None:
-    context["ti"].xcom_pull = lambda task_ids: None
+    context["ti"].xcom_pull = lambda task_ids, key="return_value": None
 
     with pytest.raises(TerminalError, match="marked success by hand"):
         run("load")

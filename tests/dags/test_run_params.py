@@ -136,8 +136,18 @@ def test_the_form_offers_only_what_the_job_can_do(make_job: MakeJob) -> None:
     whole = build_dag(make_job(target__write="replace")).params
 
     assert whole.get_param("mode").schema["enum"] == ["full"]
-    assert set(whole) == {"mode", "dry_run", "reason"}  # some tenants only: replacing would drop the others
+    # some tenants only: replacing would drop the others
+    assert set(whole) == {"mode", "dry_run", "reason", "despite_windows"}
     assert set(build_dag(make_job()).params) == {*whole, "tenants", "window_from", "window_to"}
+    assert "despite_windows" not in build_dag(make_job(schedule__avoid=None)).params
+
+
+def test_a_run_in_closed_hours_needs_a_reason(job: SyncJob) -> None:
+    with pytest.raises(RunRefused, match="needs a reason"):
+        asks(job, SCHEDULED, despite_windows=True)
+    assert asks(job, SCHEDULED, despite_windows=True, reason="payroll's night run is off, OPS-1").reason.endswith(
+        "OPS-1"
+    )
 
 
 def test_every_field_is_explained_and_stands_in_a_section(job: SyncJob) -> None:
@@ -147,3 +157,14 @@ def test_every_field_is_explained_and_stands_in_a_section(job: SyncJob) -> None:
         assert param.schema["section"], name
     mode = build_dag(job).params.get_param("mode").schema
     assert mode["values_display"].keys() == set(mode["enum"])
+
+
+def test_the_form_says_before_the_click_what_a_backfill_will_read(job: SyncJob, make_job: MakeJob) -> None:
+    said = build_dag(job).params.get_param("mode").schema["description_md"]
+    assert "reads the interval of each of its runs in mode window" in said
+
+    for bent in (NO_CURSOR, {"target__write": "replace"}):
+        dag = build_dag(make_job(**bent))
+        assert "runs are skipped" in dag.params.get_param("mode").schema["description_md"]
+        assert "this job can read nothing less" in dag.doc_md
+    assert "for the real one choose to reprocess" in dag.params.get_param("dry_run").schema["description_md"]

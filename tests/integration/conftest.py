@@ -13,6 +13,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ create policy tenant on lab.person for all to syncline_tenant
 grant select, insert, update, delete on lab.person to syncline_tenant;
 alter schema lab owner to syncline_owner;
 alter table lab.person owner to syncline_owner;
-delete from syncline.marker; delete from syncline.fence;
+delete from syncline.marker; delete from syncline.fence; delete from syncline.deleted; delete from syncline.agreed;
 delete from syncline.job_tenant where job_id = 'mdm__payroll__person';
 insert into syncline.job_tenant values ('mdm__payroll__person', 't1'), ('mdm__payroll__person', 't2');
 """
@@ -107,16 +108,21 @@ on conflict (tenant_id, person_id) do update set ({names}, updated_at) = ({chang
 """
 LEDGER_RESET = """
 alter table ledger.audit disable trigger user;
-truncate ledger.audit, ledger.alert, ledger.dead_letter, ledger.result, ledger.attempt, ledger.watermark,
-    ledger.tenant_count, ledger.batch, ledger.job restart identity;
+truncate ledger.audit, ledger.alert, ledger.breaker, ledger.job restart identity cascade;
 alter table ledger.audit enable trigger user;
 """
+
+
+@cache
+def _world(admin: str) -> dict[str, str]:
+    """Once per server: tests/faults takes the same fixtures, and a second time would change the passwords."""
+    return provision(admin, {role: uuid.uuid4().hex for role in LOGIN_ROLES})
 
 
 @pytest.fixture(scope="session")
 def world_uris(pg: Postgres) -> dict[str, str]:
     """The demo world's databases, without rows."""
-    return provision(pg.admin_conninfo, {role: uuid.uuid4().hex for role in LOGIN_ROLES})
+    return _world(pg.admin_conninfo)
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +143,7 @@ class Lab:
 
     def __init__(self, admin: str, folder: Path) -> None:
         self.admin, self.folder = admin, folder
+        self.elsewhere: dict[str, str] = {}  # databases on another server: name -> superuser's URI
         self.manifest, self.mapping = deepcopy(MANIFEST), deepcopy(MAPPING)
         shutil.copytree(ROOT / "include" / "expectations", folder / "include" / "expectations")
         for kind in ("manifests", "mappings"):
@@ -149,10 +156,13 @@ class Lab:
             (self.folder / "include" / kind / f"{JOB}.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
         return load_job(self.folder, JOB)
 
+    def conninfo(self, database: str) -> str:
+        """The superuser's way to a database."""
+        return make_conninfo(self.elsewhere.get(database, self.admin), dbname=database)
+
     def sql(self, database: str, statement: str, *parameters: Any) -> list[dict[str, Any]]:
         """Run anything as the superuser."""
-        conninfo = make_conninfo(self.admin, dbname=database)
-        with psycopg.connect(conninfo, autocommit=True, row_factory=dict_row) as session:
+        with psycopg.connect(self.conninfo(database), autocommit=True, row_factory=dict_row) as session:
             cursor = session.execute(statement.encode(), parameters or None)
             return cursor.fetchall() if cursor.description else []
 
@@ -168,7 +178,7 @@ class Lab:
                 at=sql.Literal(moment),
                 changed=sql.SQL(", ").join(sql.Identifier("excluded", name) for name in row),
             )
-            with psycopg.connect(make_conninfo(self.admin, dbname="mdm"), autocommit=True) as session:
+            with psycopg.connect(self.conninfo("mdm"), autocommit=True) as session:
                 session.execute(statement)
 
     def run(self, run_key: str = "", **request: Any) -> BatchSummary:

@@ -17,11 +17,9 @@ import pytest
 from syncline.adapters import failpoints
 from tests.integration.conftest import JOB, Lab
 
-# Where durable state has just changed or is about to.
-BOUNDARIES = (
-    "extract.block", "extract.staged", "extract.recorded", "load.before_commit", "load.before_ledger",
-    "reconcile.recorded", "publish.before", "publish.recorded",
-)  # fmt: skip
+# Where durable state has just changed or is about to, on the way of one batch that is read in one piece and published.
+ELSEWHERE = ("copy.after_rows", "parts.", "hold.", "alert.", "group.")
+BOUNDARIES = tuple(place for place in failpoints.PLACES if not place.startswith(ELSEWHERE))
 SEVERAL_BLOCKS = 3_000  # rows of `many`, in blocks of 256 kB
 
 
@@ -41,18 +39,22 @@ def many(lab: Lab, rows: int = SEVERAL_BLOCKS) -> None:
 
 def at(monkeypatch: pytest.MonkeyPatch, place: str, act: Callable[[], Any]) -> None:
     """Have this process do something when the line comes to a failpoint; also at those that were named before."""
-    name = place.partition("@")[0]
-    act_there = failpoints._act if failpoints._ARMED else None
-    armed = f"{failpoints._ARMED},{place}:CALL".lstrip(",")
-    monkeypatch.setattr(failpoints, "_ARMED", armed)
-    monkeypatch.setattr(
-        failpoints, "_act", lambda here, action: act() if here == name or act_there is None else act_there(here, action)
-    )
+    armed = failpoints.read(f"{place}:RAISE")
+    act_there = failpoints._act
+    monkeypatch.setattr(failpoints, "_act", lambda here: act() if here in armed else act_there(here))
+    monkeypatch.setattr(failpoints, "_armed", failpoints._armed + armed)
+    failpoints._passed.clear()
+
+
+def arm(monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
+    """Arm failpoints of this process, in the words of SYNCLINE_FAILPOINTS, until the test ends."""
+    monkeypatch.setattr(failpoints, "_owed", None)
+    monkeypatch.setattr(failpoints, "_armed", failpoints.read(asked))
     failpoints._passed.clear()
 
 
 def disarm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(failpoints, "_ARMED", "")
+    arm(monkeypatch, "")
 
 
 @contextmanager
@@ -109,3 +111,27 @@ def closed_port() -> int:
 
 def states(lab: Lab) -> list[str]:
     return [row["state"] for row in lab.ledger("select state from ledger.batch order by batch_id")]
+
+
+def cut(lab: Lab, application_name: str) -> None:
+    """End the sessions of that name, as an administrator or a failover does."""
+    ended = lab.sql(
+        "postgres",
+        "select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name like %s",
+        application_name,
+    )
+    assert ended, f"no session {application_name}"
+
+
+def staging_tables(lab: Lab) -> list[str]:
+    rows = lab.sql("payroll", "select relname from pg_class where relnamespace = 'staged'::regnamespace order by 1")
+    return [row["relname"] for row in rows]
+
+
+def markers(lab: Lab) -> list[int]:
+    return [row["batch_id"] for row in lab.sql("payroll", "select batch_id from syncline.marker order by 1")]
+
+
+def attempts(lab: Lab, batch_id: int) -> list[tuple[str, str, str | None]]:
+    rows = lab.ledger("select * from ledger.attempt where batch_id = %s order by attempt_id", batch_id)
+    return [(row["step"], row["outcome"], row["error_type"]) for row in rows]

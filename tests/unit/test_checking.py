@@ -136,3 +136,43 @@ def test_a_mistake_in_one_field_hides_no_mistake_of_another(tmp_path: Path) -> N
         (line_of(MAPPING, "upper"), "M01"),
         (line_of(MAPPING, "from: hired_on"), "M20"),
     ]
+
+
+# -- closed hours of a system, whichever manifest says them -----------------------------------------------------------
+
+OTHER = "mdm__billing__client"
+
+
+def with_closed_target(tmp_path: Path, other: str) -> Path:
+    """Payroll is closed 02:00-02:40 in London, as one job says; another job's manifest is what it is."""
+    closed = MANIFEST.replace('  avoid: ["02:00-02:40"]\n', "").replace(
+        "  on_delete: hard\n", '  on_delete: hard\n  avoid: ["02:00-02:40"]\n'
+    )
+    return write_project(write_project(tmp_path, closed), other, job=OTHER, name="client")
+
+
+NO_HOURS = MANIFEST.replace('  avoid: ["02:00-02:40"]\n', "").replace(
+    "mapping: mdm__payroll__worker", "mapping: client"
+)
+TO_BILLING = NO_HOURS.replace("connection: payroll", "connection: billing")
+FROM_PAYROLL = TO_BILLING.replace("connection: mdm", "connection: payroll")
+
+
+@pytest.mark.parametrize(
+    ("other", "is_told"),
+    [
+        (NO_HOURS.replace("15 3", "55 1").replace("Europe/London", "UTC"), True),  # into it in winter
+        (NO_HOURS.replace("15 3", "55 1").replace("Europe/London", "Europe/Berlin"), False),  # 00:55 there
+        (NO_HOURS, False),
+        (TO_BILLING.replace("15 3", "15 2"), False),  # another system
+        (FROM_PAYROLL.replace("15 3", "15 2"), True),  # it may not be read either
+    ],
+)
+def test_M08_the_hours_of_a_system_hold_for_every_job_that_uses_it(tmp_path: Path, other: str, is_told: bool) -> None:
+    found = findings_of(with_closed_target(tmp_path, other))
+
+    assert [(finding.path, finding.line, finding.code) for finding in found] == (
+        [(f"include/manifests/{OTHER}.yaml", line_of(other, "cron:"), "M08")] if is_told else []
+    )
+    for finding in found:
+        assert finding.found.endswith(f"02:00-02:40 Europe/London, as include/manifests/{JOB}.yaml says")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -294,3 +295,80 @@ def test_the_command_is_installed_and_checks_the_real_project(tmp_path: Path) ->
     )  # fmt: skip
 
     assert (ended.returncode, ended.stdout) == (0, "")
+
+
+# -- the coming week, and closed hours --------------------------------------------------------------------------------
+
+
+def crowded(tmp_path: Path, jobs: int) -> None:
+    """So many jobs that write one table at the same minute, through two connections."""
+    for n in range(jobs):
+        write_project(tmp_path, MANIFEST, job=f"mdm__payroll__w{n}")
+
+
+def test_check_notes_what_meets_in_the_coming_week_with_the_next_runs(tmp_path: Path, syncline: Syncline) -> None:
+    crowded(tmp_path, 3)
+
+    ended = syncline("check")
+
+    assert ended.code == 0, "nothing is wrong with a file"
+    notes = [line.removeprefix("note: ") for line in ended.err.splitlines() if line.startswith("note: ")]
+    assert [note.split(": ")[0] for note in notes] == [
+        *["include/manifests/mdm__payroll__w0.yaml:8:9"] * 3,
+        "mdm__payroll__w0, mdm__payroll__w1, mdm__payroll__w2 runs next",
+    ]
+    assert (
+        "M08 hr.employee at 'payroll' is written by 3 jobs at the same time: 7 times in the coming week, first 2"
+        in notes[0]
+    )
+    assert "source 'mdm' lends 2 connections at one time, up to 3 runs meet there" in notes[1]
+    assert notes[3].count("03:15") == 3
+
+
+def test_check_of_one_job_tells_what_it_meets_at_its_own_schedule(tmp_path: Path, syncline: Syncline) -> None:
+    crowded(tmp_path, 2)
+    write_project(tmp_path, MANIFEST.replace("15 3", "15 7").replace("hr.employee", "hr.x"), job="mdm__payroll__alone")
+
+    assert (
+        "note: include/manifests/mdm__payroll__w1.yaml:8:9: M08 hr.employee"
+        in syncline("check", "mdm__payroll__w1").err
+    )
+    assert "note:" not in syncline("check", "mdm__payroll__alone").err
+
+
+def test_check_of_many_jobs_that_meet_stays_short(tmp_path: Path, syncline: Syncline) -> None:
+    for n in range(24):
+        text = MANIFEST.replace("hr.employee", f"hr.t{n // 2}")
+        write_project(tmp_path, text, job=f"mdm__payroll__w{n:02}")
+
+    told = syncline("check").err.splitlines()
+
+    assert len(told) < 50
+    assert "note: runs meet at 4 more places; `syncline check --json` tells all" in told
+    assert len(json.loads(syncline("check", "--json").out)["notes"]) == 14
+
+
+def test_run_refuses_to_begin_in_closed_hours_and_says_until_when(
+    tmp_path: Path, syncline: Syncline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SYNCLINE_DESPITE_WINDOWS")
+    at = datetime.now(UTC)
+    hours = f"{at - timedelta(hours=1):%H:%M}-{at + timedelta(hours=1):%H:%M}"
+    away = f"{(at.hour + 12) % 24}"
+    text = MANIFEST.replace("15 3", f"15 {away}").replace("Europe/London", "UTC").replace("02:00-02:40", hours)
+    write_project(tmp_path, text)
+
+    ended = syncline("run", JOB)
+
+    assert ended.code == 3
+    assert f"syncline: {JOB}: the job is closed {hours} UTC" in ended.err
+    assert "Nothing was opened. Run it from 2" in ended.err
+
+
+def test_run_despite_closed_hours_needs_a_reason(tmp_path: Path, syncline: Syncline) -> None:
+    write_project(tmp_path)
+
+    ended = syncline("run", JOB, "--despite-windows")
+
+    assert ended.code == 2
+    assert "--despite-windows needs --reason" in ended.said

@@ -27,7 +27,7 @@ KNOW_AIRFLOW = {"orchestration", "web"}
 AIRFLOW = {"airflow", "cosmos", "airflow_shared"}
 # What core may use of the world: it computes. No clock, no network, no database, no environment, no process.
 PURE = {
-    "__future__", "bisect", "calendar", "collections", "copy", "dataclasses", "datetime", "decimal", "difflib", "enum", "functools", "hashlib",
+    "__future__", "bisect", "calendar", "collections", "contextlib", "copy", "dataclasses", "datetime", "decimal", "difflib", "enum", "functools", "hashlib", "heapq",
     "itertools", "json", "math", "operator", "pathlib", "re", "string", "textwrap", "typing", "unicodedata", "uuid", "zoneinfo",
     "croniter", "psycopg", "pycountry", "pydantic", "pydantic_core", "sqlglot", "yaml",
 }  # fmt: skip

@@ -13,7 +13,7 @@ import yaml
 from pydantic import ValidationError
 
 from syncline.core import cron
-from syncline.core.cron import next_runs, run_within, skipped_run
+from syncline.core.cron import next_runs, run_within, skipped_run, zone_shifts
 from syncline.core.errors import ManifestInvalid
 from syncline.core.files.strict_yaml import read
 from syncline.core.job import SyncJob
@@ -165,6 +165,71 @@ def test_K10_a_changed_manifest_has_another_hash_and_a_comment_has_not(job: Make
 )
 def test_M08_a_run_inside_an_avoided_range_is_found(expression: str, clock_range: str, hit: str | None) -> None:
     assert run_within(expression, clock_range) == hit
+
+
+@pytest.mark.parametrize(
+    ("expression", "run_minutes", "hit"),
+    [
+        ("50 1 * * *", 10, None),  # ends as the range begins
+        ("51 1 * * *", 10, "01:51"),
+        ("20 2 * * *", 10, "02:20"),
+        ("41 2 * * *", 10, None),
+        ("0 0 * * *", 24 * 60, "00:00"),
+    ],
+)
+def test_M08_a_run_that_lasts_into_a_range_is_found(expression: str, run_minutes: int, hit: str | None) -> None:
+    assert run_within(expression, "02:00-02:40", run_minutes) == hit
+
+
+@pytest.mark.parametrize(
+    ("zone", "other", "shifts"),
+    [
+        ("Europe/London", "Europe/London", (0,)),
+        ("Europe/London", "UTC", (0, 60)),
+        ("UTC", "Europe/London", (-60, 0)),
+        ("Europe/Berlin", "Europe/London", (60,)),
+        ("Europe/London", "America/New_York", (240, 300)),  # three weeks a year it is only four hours
+        ("Australia/Lord_Howe", "UTC", (630, 660)),
+    ],
+)
+def test_M08_zones_are_compared_in_every_season(zone: str, other: str, shifts: tuple[int, ...]) -> None:
+    assert zone_shifts(zone, other) == shifts
+
+
+@pytest.mark.parametrize(
+    ("side", "expression", "hit"),
+    [
+        ("source", "15 3 * * *", None),
+        ("source", "55 1 * * *", "01:55 for 10 minutes"),
+        ("target", "55 1 * * *", "01:55 for 10 minutes"),
+        ("target", "15 2 * * *", "02:15 for 10 minutes"),
+    ],
+)
+def test_M08_a_run_is_kept_out_of_the_hours_of_both_its_systems(
+    tmp_path: Path, side: str, expression: str, hit: str | None
+) -> None:
+    text = MANIFEST.replace('  avoid: ["02:00-02:40"]\n', "").replace("15 3 * * *", expression)
+    text = text.replace("Europe/London", "UTC")
+    after = "  connections_max: 2\n" if side == "source" else "  on_delete: hard\n"
+    text = text.replace(after, f'{after}  avoid: ["02:00-02:40"]\n')
+
+    found = [finding.found for finding in findings_of(write_project(tmp_path, text))]
+
+    assert found == ([f"`cron` runs at {hit}, within the avoided 02:00-02:40"] if hit else [])
+
+
+def test_M08_a_range_in_another_zone_is_met_in_summer_only_and_told_all_the_same(tmp_path: Path) -> None:
+    text = MANIFEST.replace('["02:00-02:40"]', '["02:00-02:40 UTC"]')  # 03:15 in London's summer is 02:15
+
+    assert [finding.code for finding in findings_of(write_project(tmp_path, text))] == ["M08"]
+
+
+def test_when_and_how_politely_a_job_reads_does_not_decide_which_rows_it_holds(job: MakeJob) -> None:
+    plain = job()
+    polite = job(("  connections_max: 2\n", '  connections_max: 1\n  avoid: ["02:00-02:40"]\n  lock_timeout_s: 5\n'))
+
+    assert polite.rows_hash == plain.rows_hash  # otherwise the next run would read everything anew
+    assert polite.manifest_hash != plain.manifest_hash
 
 
 @pytest.mark.parametrize(

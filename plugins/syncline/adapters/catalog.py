@@ -57,7 +57,11 @@ select asked.name, asked.oid, asked.relkind::text, pg_get_userbyid(asked.relowne
                 from unnest(con.conkey) with ordinality as k (attnum, place)
                 join pg_attribute as a on a.attrelid = con.conrelid and a.attnum = k.attnum))
         order by con.conname), '[]')
-     from pg_constraint as con where con.conrelid = asked.oid and con.contype in ('c', 'x', 'f'))
+     from pg_constraint as con where con.conrelid = asked.oid and con.contype in ('c', 'x', 'f')),
+    exists (with recursive tree (oid) as (
+            select asked.oid union select i.inhrelid from pg_inherits as i join tree on i.inhparent = tree.oid)
+        select from tree join pg_class as c using (oid) where c.relkind = 'f'),
+    coalesce(has_column_privilege({role}, asked.oid, (-2)::smallint, 'select'), false)  -- xmin
 from asked order by asked.name
 """
 # A domain may stand upon a domain: its base type, its conditions and its NOT NULL are those of the whole line.
@@ -143,7 +147,7 @@ def _current_role(session: psycopg.Connection) -> str:
 
 
 def _table(row: Any, columns: list[Column]) -> Table:
-    name, _, kind, owner, rows, enabled, forced, rights, indexes, constraints = row
+    name, _, kind, owner, rows, enabled, forced, rights, indexes, constraints, has_foreign_rows, may_read_xmin = row
     bound = tuple(
         Constraint(item["name"], CONSTRAINTS[item["kind"]], tuple(item["columns"]), item["definition"])
         for item in constraints
@@ -159,6 +163,8 @@ def _table(row: Any, columns: list[Column]) -> Table:
         has_row_security=enabled,
         forces_row_security=forced,
         rights=frozenset(rights),
+        has_foreign_rows=has_foreign_rows,
+        may_read_xmin=may_read_xmin,
     )
 
 

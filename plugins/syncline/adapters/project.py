@@ -19,6 +19,11 @@ def var() -> Path:
     return Path(os.environ.get("SYNCLINE_VAR") or root() / "var")
 
 
+def ignores_windows() -> bool:
+    """Whether closed hours of systems are not kept here: where the systems are toys, as in the demo and in tests."""
+    return os.environ.get("SYNCLINE_DESPITE_WINDOWS") == "1"
+
+
 def write(path: Path, text: str) -> None:
     """Write a whole file or nothing: who is interrupted leaves no half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,10 +5,16 @@ Only what needs all files together is decided here (a mapping that nobody uses i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Set
+from datetime import datetime
 from pathlib import Path
 
+from syncline.core.calendar_week import Collision, collisions
+from syncline.core.cron import in_zone, moment
+from syncline.core.files import strict_yaml
 from syncline.core.files.findings import Finding
+from syncline.core.groups import group_faults
 from syncline.core.job import SyncJob
 from syncline.core.job_files import examine_job, examine_mapping, files_below, job_ids, rivals
 from syncline.core.models import NAME
@@ -16,6 +22,7 @@ from syncline.core.reference_files import KINDS, examine_reference
 
 # Airflow gives a DAG file 50 s; at 7 ms a manifest (reading it and making its DAG) so many leave it a third.
 MANIFESTS_MAX = 5_000
+JOBS_SHOWN = 3  # of those that meet; the others are counted
 
 
 def check_project(root: Path) -> tuple[list[SyncJob], list[Finding]]:
@@ -38,9 +45,56 @@ def check_project(root: Path) -> tuple[list[SyncJob], list[Finding]]:
                 findings.update(examine_reference(root, folder, path.stem)[2])
             elif path.stem not in used:
                 findings.update(examine_mapping(root, path.stem)[1])
+    findings.update(_runs_in_closed_hours(root, jobs))
+    findings.update(group_faults(root, jobs))
     findings.update(_stray_files(root))
     findings.update(_too_many(root))
     return jobs, sorted(findings)
+
+
+def coming_week(
+    root: Path, jobs: list[SyncJob], now: datetime, among: Set[str] | None = None
+) -> list[tuple[Collision, Finding]]:
+    """What meets in the week after an aware instant, each with its place: the schedule of the job that leads."""
+    return [(one, _at_cron(root, one.jobs[0], _told(one, jobs), one.allowed)) for one in collisions(jobs, now, among)]
+
+
+def _told(one: Collision, jobs: list[SyncJob]) -> str:
+    schedule = next(job.manifest.schedule for job in jobs if job.id == one.jobs[0])
+    others = f" and {len(one.jobs) - JOBS_SHOWN} more" if len(one.jobs) > JOBS_SHOWN else ""
+    again = f"{one.times} times in the coming week, first" if one.times > 1 else "once in the coming week,"
+    return f"{one.said}: {again} {moment(one.at, schedule.timezone)}: {', '.join(one.jobs[:JOBS_SHOWN])}{others}"
+
+
+def _runs_in_closed_hours(root: Path, jobs: list[SyncJob]) -> Iterator[Finding]:
+    """A system is one, whichever manifest says when it must be left alone; a job's own windows its manifest judges."""
+    closed: dict[str, dict[tuple[str, str], str]] = defaultdict(dict)
+    for job in jobs:
+        for side in (job.source, job.target):
+            for said in side.avoid:
+                closed[side.connection].setdefault(in_zone(said, job.manifest.schedule.timezone), job.id)
+    for job in jobs if closed else ():
+        schedule = job.manifest.schedule
+        for connection in {job.source.connection, job.target.connection} & closed.keys():
+            for (clock_range, zone), elsewhere in closed[connection].items():
+                at = job.manifest.meets(f"{clock_range} {zone}", zone, schedule.run_minutes)
+                if at is None or job.id == elsewhere:
+                    continue
+                said = (
+                    f"`cron` runs at {at} for {schedule.run_minutes} minutes, when '{connection}' is closed: "
+                    f"{clock_range} {zone}, as include/manifests/{elsewhere}.yaml says"
+                )
+                yield _at_cron(
+                    root, job.id, said, "move it; and say that `avoid` here too, so that no late run meets it"
+                )
+
+
+def _at_cron(root: Path, job_id: str, said: str, allowed: str) -> Finding:
+    """A finding at a valid manifest's schedule; the file is read once more, for a valid job remembers no lines."""
+    path = f"include/manifests/{job_id}.yaml"
+    document = strict_yaml.read(root / path, path)
+    document.mistake(("schedule", "cron"), "M08", said, allowed)
+    return document.findings[-1]
 
 
 def _unfit(path: Path, root: Path) -> Finding | None:

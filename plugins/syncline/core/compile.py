@@ -29,12 +29,12 @@ from syncline.core.transforms import Row, template
 from syncline.core.transforms.literals import untyped
 from syncline.core.types import PgType
 
-DELETED, REJECT = "_deleted", "_reject"
+DELETED, REJECT, VERSION = "_deleted", "_reject", "_version"
 # A step may name its value several times: beyond so many signs it is computed once, before it doubles once more.
 REPEATED_MAX = 2_000
 TRAILER: dict[str, str] = {DELETED: "boolean", REJECT: "jsonb"}
 FALSE = sql.SQL("false")
-FLAG = "0deleted"  # the source's flag, inside the statement
+FLAG, CHANGED_AT = "0deleted", "0version"  # the source's flag and cursor, inside the statement
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,13 @@ class CompiledMapping:
 
     Attributes:
         select: The composed statement.
-        columns: Target column -> type, in the order of the statement; the two trailing columns are not in it.
+        columns: Target column -> type, in the order of the statement; the trailing columns are not in it.
+        trailer: Trailing column -> type.
     """
 
     select: Composable
     columns: dict[str, PgType]
+    trailer: dict[str, str]
 
     @property
     def staging_columns(self) -> Composable:
@@ -55,7 +57,7 @@ class CompiledMapping:
         typed: list[Composable] = [
             sql.SQL("{} {}").format(sql.Identifier(name), kind.sql) for name, kind in self.columns.items()
         ]
-        typed += [sql.SQL("{} " + kind).format(sql.Identifier(name)) for name, kind in TRAILER.items()]
+        typed += [sql.SQL("{} " + kind).format(sql.Identifier(name)) for name, kind in self.trailer.items()]
         return sql.SQL(", ").join(typed)
 
 
@@ -67,6 +69,7 @@ def compile_mapping(
     deleted: str | None = None,
     key: Iterable[str] = (),
     carried: tuple[str, ...] = (),
+    version: str | None = None,
 ) -> CompiledMapping:
     """Compile a valid mapping over a relation.
 
@@ -75,9 +78,10 @@ def compile_mapping(
         where: Condition over `s`; None reads all rows.
         deleted: Boolean column of the relation that flags deleted rows. Of those only the key is judged.
         key: Target columns of the key.
+        version: Column of the relation that says when the row changed, where a copy keeps that beside its table.
         carried: Columns of the relation that the statement gives as they are, after all others.
     """
-    plan = _Plan(mapping, deleted, frozenset(key), carried)
+    plan = _Plan(mapping, deleted, frozenset(key), carried, version)
     inner = sql.SQL("select {columns} from {relation} as s{lookups}{where}{fence}").format(
         columns=sql.SQL(",\n      ").join([*plan.source_columns(), *plan.computed[0]]),
         relation=relation,
@@ -92,7 +96,23 @@ def compile_mapping(
     select = sql.SQL("select\n    {columns}\nfrom (\n    {inner}\n) as m").format(
         columns=sql.SQL(",\n    ").join(plan.outer_columns()), inner=inner
     )
-    return CompiledMapping(select, {name: item.type for name, item in mapping.fields.items()})
+    trailer = TRAILER | ({VERSION: "timestamptz"} if version is not None else {})
+    return CompiledMapping(select, {name: item.type for name, item in mapping.fields.items()}, trailer)
+
+
+def mapped_key(mapping: Mapping, key: Iterable[str]) -> dict[str, tuple[Composable, PgType]]:
+    """Target columns of the key over the relation `s` itself, before anything else is mapped; NULL where refused."""
+    types = mapping.types
+    read = Row({name: _as_read(name, kind, types[name]) for name, kind in mapping.source.items()}, types)
+    mapped: dict[str, tuple[Composable, PgType]] = {}
+    for name in key:
+        spec = mapping.fields[name]
+        kind = spec.begins.gives(types, spec.type)
+        value = spec.begins.sql(read, kind)
+        for step in spec.steps:
+            value, kind = step.sql_in(value, kind, read), step.gives(kind)
+        mapped[name] = (template("({v})::{t}", v=convert(value, kind, spec.type).value, t=spec.type.sql), spec.type)
+    return mapped
 
 
 def sample_relation(mapping: Mapping, rows_json: str) -> Composable:
@@ -133,8 +153,15 @@ class _Plan:
         lookups: Joins of the innermost query.
     """
 
-    def __init__(self, mapping: Mapping, deleted: str | None, key: frozenset[str], carried: tuple[str, ...]) -> None:
-        self.mapping, self.deleted, self.key, self.carried = mapping, deleted, key, carried
+    def __init__(
+        self,
+        mapping: Mapping,
+        deleted: str | None,
+        key: frozenset[str],
+        carried: tuple[str, ...],
+        version: str | None = None,
+    ) -> None:
+        self.mapping, self.deleted, self.key, self.carried, self.version = mapping, deleted, key, carried, version
         self.computed: list[list[Composable]] = [[]]
         self.lookups: list[Composable] = []
         types = mapping.types
@@ -154,6 +181,8 @@ class _Plan:
         ]
         if self.deleted is not None:
             columns.append(template("coalesce({c}, false) as {name}", c=_of("s", self.deleted), name=_id(FLAG)))
+        if self.version is not None:
+            columns.append(template("{c} as {name}", c=_of("s", self.version), name=_id(CHANGED_AT)))
         return [*columns, *(_of("s", name) for name in self.carried)]
 
     def outer_columns(self) -> list[Composable]:
@@ -166,6 +195,7 @@ class _Plan:
             *values,
             template("{d} as {n}", d=deleted, n=_id(DELETED)),
             template("{r} as {n}", r=self._reject(), n=_id(REJECT)),
+            *([template("{c} as {n}", c=_of("m", CHANGED_AT), n=_id(VERSION))] if self.version is not None else []),
             *(_of("m", name) for name in self.carried),
         ]
 

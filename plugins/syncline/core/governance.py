@@ -18,7 +18,13 @@ from syncline.core.job import SyncJob
 SUITE = "include/expectations/sync_005.json"
 MISMATCH_RATIO_MAX = 0.001  # the limit of control SYNC-005: 0.1 %; a manifest may promise less, not allow more
 RUNBOOKS = "docs/runbooks"
-ALWAYS = ("batch-held", "batch-unverified", "task-failed")  # alerts that every integration can raise
+ALWAYS = (
+    "batch-held",
+    "batch-unverified",
+    "source-replaced",
+    "system-down",
+    "task-failed",
+)  # alerts that every integration can raise
 GENERATED = "<!-- Made by `syncline generate`"  # near the top of every page that is
 TOP_LINES = 5
 # What jobs are made of; a page that says it again is no agreement either.
@@ -88,6 +94,10 @@ def runbooks_of(job: SyncJob) -> list[str]:
         found.append("rows-rejected")
     if any(name.startswith("pub_") for name in job.manifest.downstream):
         found.append("publish-tables-failed")
+    if job.on_delete != "ignore":
+        found.append("mass-delete")
+    if job.manifest.group is not None:
+        found.append("group-held")
     return found
 
 

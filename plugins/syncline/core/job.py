@@ -51,8 +51,16 @@ class SyncJob:
 
     @property
     def on_delete(self) -> str:
-        """What a source row flagged deleted does; `ignore` where the source has no flag."""
-        return self.target.on_delete if self.source.deleted is not None else "ignore"
+        """What a source row that is deleted does; `ignore` where nobody could know of it."""
+        is_known = self.source.deleted is not None or self.source.key_set != "never"
+        return self.target.on_delete if is_known else "ignore"
+
+    def finds_absent(self, mode: Mode) -> bool:
+        """Whether a batch looks for rows of the copy that the source no longer has."""
+        if self.target.write == "replace":
+            return True
+        wanted = {"never": (), "full": (Mode.FULL,), "every_run": (Mode.FULL, Mode.INCREMENTAL)}
+        return mode in wanted[self.source.key_set]
 
     def faults(self) -> list[Fault]:
         """Mistakes between manifest and mapping, placed in the manifest."""

@@ -30,6 +30,7 @@ from syncline.core.reference_files import ProjectReferences
 
 SIDES = ("source", "target")
 ABOUT_FIELDS = {"description", "pii", "severity", "lossy"}  # said for people; no value depends on it
+ABOUT_SIDES = {"connections_max", "avoid", "lock_timeout_s", "window"}  # when and how politely rows are read, not which
 FILE_SUFFIXES = (".yaml", ".yml", ".json")
 Model = TypeVar("Model", bound=Frozen)
 
@@ -182,7 +183,7 @@ def _deciding_rows(manifest: Any, mapping: Any) -> Any:
         name: {key: said for key, said in field.items() if key not in ABOUT_FIELDS}
         for name, field in mapping["fields"].items()
     }
-    sides = ({key: said for key, said in manifest[side].items() if key != "connections_max"} for side in SIDES)
+    sides = ({key: said for key, said in manifest[side].items() if key not in ABOUT_SIDES} for side in SIDES)
     return [mapping["source"], fields, manifest["tenancy"], *sides]
 
 

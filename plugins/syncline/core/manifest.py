@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, StrictFloat, StrictInt, model_validator
+from pydantic import AfterValidator, Field, StrictBool, StrictFloat, StrictInt, model_validator
 from pydantic_core import PydanticCustomError
 
 from syncline.core import cron
@@ -25,11 +25,18 @@ JOB_ID = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*(__[a-z][a-z0-9]*(_[a-z0-9]+)*)
 JOB_ID_MAX = 48  # `staged.<job>__<batch>` must stay below PostgreSQL's 63 bytes
 MAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+|[a-z][a-z0-9-]*")
 MAIL_MAX = 254  # RFC 5321
-CLOCK_RANGE = re.compile("([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]")
+ZONE = "[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*"
+CLOCK_RANGE = re.compile(f"([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]( {ZONE})?")
 # A page that people open: a URL, or a path below the project's root that does not climb out of it.
 CONTRACT = re.compile(r"https://[^\s]{1,280}|(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9_./-]{0,200}(#[A-Za-z0-9_-]{1,100})?")
 CONNECTIONS_MAX = 64
+RUN_MINUTES_MAX = 24 * 60
+LOCK_TIMEOUT_S = 60  # a table locked for longer is told, not waited for: its owner may be on holiday
+LOCK_TIMEOUT_S_MAX = 3600
+WINDOW_S_MAX = 31 * 86_400  # whoever waits longer for a row reads everything
 LATENCY_S_MAX = 366 * 86_400  # a copy older than a year keeps no promise
+PARTS_MAX = 64  # tasks of one run that wait for connections
+DELETED_ROWS_MAX = 10**12  # more than any table has
 
 
 def _zone(value: str) -> str:
@@ -53,6 +60,8 @@ def _cron(value: str) -> str:
 def _clock_range(value: str) -> str:
     if not CLOCK_RANGE.fullmatch(value):
         raise PydanticCustomError("M02", "'{value}' is not a time range; write \"02:00-02:40\"", {"value": value[:40]})
+    if zone := value.partition(" ")[2]:
+        _zone(zone)
     return value
 
 
@@ -87,8 +96,28 @@ ClockRange = Annotated[str, AfterValidator(_clock_range)]
 Contract = Annotated[str, AfterValidator(_contract)]
 Ratio = Annotated[StrictFloat, Field(ge=0, le=1)]
 Connections = Annotated[StrictInt, Field(ge=1, le=CONNECTIONS_MAX)]
+RunMinutes = Annotated[StrictInt, Field(ge=1, le=RUN_MINUTES_MAX)]
+LockTimeoutS = Annotated[StrictInt, Field(ge=1, le=LOCK_TIMEOUT_S_MAX)]
+ClockRanges = tuple[
+    Annotated[
+        ClockRange,
+        Field(
+            description="From and to, within a day or over midnight; in the schedule's zone, or in one that is named",
+            examples=["02:00-02:40", "02:00-02:40 Europe/London"],
+        ),
+    ],
+    ...,
+]
+DeletedRows = Annotated[StrictInt, Field(ge=0, le=DELETED_ROWS_MAX)]
+Parts = Annotated[StrictInt, Field(ge=1, le=PARTS_MAX)]
 LatencyS = Annotated[StrictInt, Field(ge=1, le=LATENCY_S_MAX)]
+WindowS = Annotated[StrictInt, Field(ge=0, le=WINDOW_S_MAX)]
 UNIQUE: dict[str, Any] = {"uniqueItems": True}
+
+
+def _within(at: str, said: str, run_minutes: int) -> str:
+    lasting = f" for {run_minutes} minutes" if run_minutes else ""
+    return f"`cron` runs at {at}{lasting}, within the avoided {said}"
 
 
 def _meanings(**meanings: str) -> dict[str, Any]:
@@ -125,7 +154,7 @@ class Tenancy(Frozen):
 
 
 class Schedule(Frozen):
-    """When the job runs, in which time zone, and the clock ranges in which it must not start."""
+    """When the job runs, in which time zone, how long, and the clock ranges in which it must not start."""
 
     cron: Cron = Field(
         description="When it runs: minute, hour, day of month, month, day of week", examples=["15 3 * * *", "0 * * * *"]
@@ -134,12 +163,14 @@ class Schedule(Frozen):
         "UTC", description="Zone of the IANA database in which `cron` and `avoid` are read",
         examples=["UTC", "Europe/London", "Europe/Berlin", "Europe/Zurich", "America/New_York", "Asia/Singapore"],
     )  # fmt: skip
-    avoid: tuple[
-        Annotated[
-            ClockRange, Field(description="From and to, within a day or over midnight", examples=["02:00-02:40"])
-        ],
-        ...,
-    ] = Field((), description="Ranges of the clock in which it must not start", examples=[["02:00-02:40"]])
+    run_minutes: RunMinutes = Field(
+        10,
+        description="How long a run is expected to take; nothing is stopped by it, but what it meets is judged by it",
+    )
+    avoid: ClockRanges = Field(
+        (), description="Ranges of the clock in which it must not start; a run that is due then waits for their end",
+        examples=[["02:00-02:40"]],
+    )  # fmt: skip
 
 
 class Sla(Frozen):
@@ -159,6 +190,22 @@ class Sla(Frozen):
         return self
 
 
+class ReadingWindow(Frozen):
+    """How late a row may appear where a source has no row versions that tell: a view, or a foreign table.
+
+    Each batch reads rows whose cursor is not older than the last batch's clock less both numbers.
+    """
+
+    lag_s: WindowS = Field(
+        description="Seconds for which a transaction of a writer may stay open: so far the watermark stays behind",
+        examples=[300],
+    )
+    overlap_s: WindowS = Field(
+        description="Seconds that are read again before the watermark, for clocks of writers that are slow",
+        examples=[3600],
+    )
+
+
 class Source(Frozen):
     """What is read. `filter` names the allowed values of columns; `deleted` is a boolean column of the source."""
 
@@ -172,6 +219,10 @@ class Source(Frozen):
         None, description="timestamptz column that every change sets; without it every run reads everything",
         examples=["updated_at"],
     )  # fmt: skip
+    window: ReadingWindow | None = Field(
+        None, description="How late rows may appear: needed with a cursor on what has no row versions, such as a view",
+        examples=[{"lag_s": 300, "overlap_s": 3600}],
+    )  # fmt: skip
     tenant: Name | None = Field(
         None, description="Column that holds the tenant; part of the key", examples=["tenant_id"]
     )
@@ -184,7 +235,25 @@ class Source(Frozen):
     deleted: Name | None = Field(
         None, description="boolean column that is true where the row is deleted", examples=["is_deleted"]
     )
+    key_set: Literal["never", "full", "every_run"] = Field(
+        "never", description="When the keys of both sides are compared, to find rows that the source no longer has",
+        json_schema_extra=_meanings(
+            never="rows that vanish are not looked for; the counts of SYNC-005 tell that there are some",
+            full="in runs that read everything", every_run="in every run but that of a window",
+        ),
+    )  # fmt: skip
     connections_max: Connections = Field(2, description="Connections at one time, over all jobs of this source")
+    parts: Parts = Field(
+        1,
+        description="Parts that a batch of everything is read in at the same time, by tasks of their own on any worker",
+    )
+    avoid: ClockRanges = Field(
+        (), description="Ranges of the clock in which this system must be left alone: no run may begin, nor still run",
+        examples=[["02:00-02:40 Europe/London"]],
+    )  # fmt: skip
+    lock_timeout_s: LockTimeoutS = Field(
+        LOCK_TIMEOUT_S, description="Seconds to wait for a lock; then the try ends, and says who holds it"
+    )
 
 
 class Stamps(Frozen):
@@ -232,9 +301,19 @@ class Target(Frozen):
         None, description="Column that orders versions of a row: an older version never wins",
         examples=["source_event_at"],
     )  # fmt: skip
+    side_table: StrictBool = Field(
+        False, description="The table may have no column for versions: keep them beside it, in syncline.agreed"
+    )
     stamps: Stamps = Stamps()
     role: Name = Field("syncline_tenant", description="Role that writes; row-level security of the target binds it")
     connections_max: Connections = Field(2, description="Connections at one time, over all jobs of this target")
+    avoid: ClockRanges = Field(
+        (), description="Ranges of the clock in which this system must be left alone: no run may begin, nor still run",
+        examples=[["02:00-02:40 Europe/London"]],
+    )  # fmt: skip
+    lock_timeout_s: LockTimeoutS = Field(
+        LOCK_TIMEOUT_S, description="Seconds to wait for a lock; then the try ends, and says who holds it"
+    )
 
 
 class Reconcile(Frozen):
@@ -247,9 +326,17 @@ class Reconcile(Frozen):
 
 
 class Errors(Frozen):
-    """What rejected rows mean: above the ratio the batch is held; severity says who is woken."""
+    """What rejected and deleted rows mean: above a limit the batch is held; severity says who is woken."""
 
     rejected_ratio_max: Ratio = Field(0.01, description="Share of rows that may be rejected: 0.01 is 1 %")
+    deleted_ratio_max: Ratio = Field(
+        0.2,
+        description="Share of the copy's rows that one batch may delete; above it, and above 5 rows, a person must"
+        " approve",
+    )
+    deleted_rows_max: DeletedRows = Field(
+        100_000, description="Rows that one batch may delete, whatever their share; above it a person must approve"
+    )
     severity: Literal["page", "ticket", "log"] = Field(
         "ticket", description="How loud an alert of this job is",
         json_schema_extra=_meanings(page="somebody is woken", ticket="for the next working day", log="noted only"),
@@ -283,6 +370,10 @@ class Manifest(Frozen):
     mapping: MappingName = Field(description="Stem of the file in include/mappings", examples=["mdm__payroll__worker"])
     reconcile: Reconcile = Reconcile()
     errors: Errors = Errors()
+    group: Name | None = Field(
+        None, description="Jobs of one group are read at one moment and published together, or none of them is",
+        examples=["payroll_cut_off"],
+    )  # fmt: skip
     downstream: tuple[Annotated[Name, Field(description="A table or model", examples=["pub_sync_freshness"])], ...] = (
         Field((), description="What is built from the copy", examples=[["pub_sync_freshness"]])
     )
@@ -315,18 +406,36 @@ class Manifest(Frozen):
 
     def _schedule_faults(self) -> Iterator[Fault]:
         schedule = self.schedule
-        for n, clock_range in enumerate(schedule.avoid):
-            if at := cron.run_within(schedule.cron, clock_range):
-                yield ("schedule", "avoid", n), "M08", f"`cron` runs at {at}, within the avoided {clock_range}", ""
+        for key, side in (("schedule", schedule), ("source", self.source), ("target", self.target)):
+            for n, said in enumerate(side.avoid):
+                minutes = 0 if key == "schedule" else schedule.run_minutes
+                if at := self.meets(said, schedule.timezone, minutes):
+                    yield (key, "avoid", n), "M08", _within(at, said, minutes), ""
         if skipped := cron.skipped_run(schedule.cron, schedule.timezone):
             said = f"`cron` runs at {skipped:%H:%M}, which {schedule.timezone} skips when its clocks go forward"
             yield ("schedule", "cron"), "M08", said, f"choose another hour: {skipped:%d %B %Y} would have no such time"
 
+    def meets(self, said: str, zone: str, run_minutes: int) -> str | None:
+        """The first `hh:mm` at which the job runs within a range, in any season; None without one.
+
+        Args:
+            said: A range; zone: its zone, where it names none.
+            run_minutes: How long of a run counts; 0 is its beginning alone.
+        """
+        schedule = self.schedule
+        clock_range, zone = cron.in_zone(said, zone)
+        return cron.run_within(schedule.cron, clock_range, run_minutes, cron.zone_shifts(zone, schedule.timezone))
+
     def _delete_faults(self) -> Iterator[Fault]:
         deleted, target = self.source.deleted, self.target
-        if deleted is None and target.on_delete != "ignore":
-            said = f"on_delete: {target.on_delete} needs `source.deleted`, the boolean column that flags deleted rows"
-            yield ("target", "on_delete"), "M02", said, "name it in `source.deleted`, or say on_delete: ignore"
+        key_set = self.source.key_set
+        if deleted is None and key_set == "never" and target.on_delete != "ignore":
+            said = f"on_delete: {target.on_delete} needs to know what is deleted: by a flag, or by comparing keys"
+            mend = "name the flag in `source.deleted`, say `source.key_set: full`, or on_delete: ignore"
+            yield ("target", "on_delete"), "M02", said, mend
+        if key_set != "never" and (target.on_delete == "ignore" or target.write != "upsert"):
+            said = f"`key_set: {key_set}` finds rows that nothing is done about"
+            yield ("source", "key_set"), "M02", said, "say on_delete: hard or soft, in a job that upserts, or drop it"
         if target.on_delete == "soft" and target.deleted is None:
             yield ("target", "on_delete"), "M02", "on_delete: soft needs `target.deleted`, a boolean column", ""
         if target.on_delete != "soft" and target.deleted is not None:
@@ -337,6 +446,16 @@ class Manifest(Frozen):
 
     def _column_faults(self) -> Iterator[Fault]:
         source, target = self.source, self.target
+        if source.window is not None and source.cursor is None:
+            yield ("source", "window"), "M02", "`source.window` needs `source.cursor` to say when a row changed", ""
+        if target.side_table and (target.version is not None or source.cursor is None):
+            said = "`side_table` keeps what `source.cursor` says, where no column of the target does"
+            yield (
+                ("target", "side_table"),
+                "M02",
+                said,
+                "name the cursor and drop `target.version`, or drop `side_table`",
+            )
         if target.version is not None and source.cursor is None:
             yield ("target", "version"), "M02", "`target.version` needs `source.cursor` to order versions", ""
         for side, key in (("source", source.key), ("target", target.key)):

@@ -36,7 +36,8 @@ RULES = {
     "reconciled": f"`mismatch_ratio_max` is at most {MISMATCH_RATIO_MAX:.1%}, and `{SUITE}` judges every batch by it"
     " (SYNC-005)",
     "runbook": f"`{RUNBOOKS}` has a page for every alert that it can raise: {', '.join(ALWAYS)}; rows-rejected, unless"
-    " all rows may be; publish-tables-failed, if it feeds a `pub_` table",
+    " all rows may be; publish-tables-failed, if it feeds a `pub_` table; mass-delete, if it deletes; group-held, if it"
+    " is one of a group",
 }
 
 

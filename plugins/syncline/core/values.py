@@ -74,6 +74,8 @@ class RunRequest:
             one run go at a time; a person at a shell has to say so.
         is_backfill: A backfill reads its window and leaves the watermark; a job that can only read everything reads
             everything, and the watermark moves forward as after any full run.
+        approve_deletes: The batch that was held because it would delete much: this run may delete as many rows.
+        accept_source: The source is another one than the last batch read, and that is right: full runs with a reason.
     """
 
     run_key: str
@@ -84,6 +86,8 @@ class RunRequest:
     window: tuple[datetime, datetime] | None = None
     is_backfill: bool = False
     take_over: bool = True
+    accept_source: bool = False
+    approve_deletes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,8 @@ class Counts:
     """Rows of one batch by outcome, >= 0. Adds up; checks law 1.
 
     extracted = staged + rejected; staged = inserted + updated + deleted + unchanged + superseded + conflicted.
+    Rows of ranges that were compared and found equal count as extracted, staged and unchanged. removed_rows stand
+    outside: rows of the copy that the source no longer has, so no batch could extract them.
     """
 
     extracted_rows: int = 0
@@ -102,6 +108,7 @@ class Counts:
     unchanged_rows: int = 0
     superseded_rows: int = 0
     conflicted_rows: int = 0
+    removed_rows: int = 0
 
     def __post_init__(self) -> None:
         negative = [item.name for item in fields(self) if getattr(self, item.name) < 0]
@@ -127,7 +134,12 @@ class Counts:
     @property
     def changed_rows(self) -> int:
         """Rows of the target that the batch wrote."""
-        return self.inserted_rows + self.updated_rows + self.deleted_rows
+        return self.inserted_rows + self.updated_rows + self.gone_rows
+
+    @property
+    def gone_rows(self) -> int:
+        """Rows that readers no longer see: flagged at the source, or no longer there."""
+        return self.deleted_rows + self.removed_rows
 
     def imbalance(self) -> str | None:
         """Say in one sentence which of the two sums does not hold; None when rows are conserved."""
@@ -170,8 +182,9 @@ class CutOff:
 
     Attributes:
         snapshot: `pg_current_snapshot()` of the extracting transaction, as text.
-        cursor_floor: No source transaction still open then began before this; None where that is not known
-            (prepared transactions, or a role that may not see others' sessions).
+        cursor_floor: Rows changed by transactions that were still open then bear, as a rule, no earlier time: the next
+            batch looks for changed rows from here on by the cursor's index, and counts whether others hide below.
+            Where a source has no row versions, the declared lag behind its clock. None in ledgers of old.
         source_as_of: The source's clock at the snapshot.
         source_max_at: Newest value of the cursor column among the rows read; None without rows or cursor.
     """
@@ -191,8 +204,29 @@ class Lower:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """How both sides were compared before a batch was staged, in ranges of their keys' hashes.
+
+    Attributes:
+        bits: Bits of the hash that tell a range's number.
+        compared_ranges: How many there were. differing_ranges: How many of them differ, and were read.
+        equal_rows: Rows of the source in the others.
+    """
+
+    bits: int
+    compared_ranges: int
+    differing_ranges: int
+    equal_rows: int
+
+
+@dataclass(frozen=True)
 class Batch:
-    """One batch as the ledger knows it. `epoch` is this attempt's: an older one is fenced at the target."""
+    """One batch as the ledger knows it. `epoch` is this attempt's: an older one is fenced at the target.
+
+    Attributes:
+        difference: None where everything owed was staged without comparing first.
+        approved_deletes: How many rows a person allowed this batch to delete, above the manifest's limits.
+    """
 
     batch_id: int
     job_id: str
@@ -209,6 +243,9 @@ class Batch:
     manifest_hash: str = ""
     verdict: Verdict = Verdict.UNVERIFIED
     held_because: str | None = None
+    accepts_source: bool = False
+    difference: Difference | None = None
+    approved_deletes: int | None = None
 
     @property
     def moves_watermark(self) -> bool:

@@ -29,6 +29,8 @@ def alert_task_failed(context: Any) -> None:
         from syncline.steps import alerting
 
         use_airflow()
+        if alerting.has_told(error):
+            return
         alerting.task_failed(
             task.job, _batch_id(context), task.task_id, type(error).__name__ if error is not None else LOST
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pendulum
 from airflow.sdk import DAG, CronDataIntervalTimetable
@@ -17,7 +18,7 @@ from syncline.core.job import SyncJob
 from syncline.core.job_files import load_job
 from syncline.orchestration import guide
 from syncline.orchestration.callbacks import alert_task_failed
-from syncline.orchestration.operators import Open, Publish, Reconcile, Step
+from syncline.orchestration.operators import Load, Open, Publish, ReadParts, Reconcile, Step
 from syncline.orchestration.params import run_params
 from syncline.orchestration.pools import source_pool, target_pool
 from syncline.orchestration.retry import SETTINGS
@@ -37,9 +38,9 @@ def build_dag(job: SyncJob) -> DAG:
     dag = DAG(
         dag_id(job.id),
         description=manifest.description,
-        schedule=CronDataIntervalTimetable(
-            manifest.schedule.cron, timezone=pendulum.timezone(manifest.schedule.timezone)
-        ),
+        schedule=None  # its group's DAG has it
+        if manifest.group is not None
+        else CronDataIntervalTimetable(manifest.schedule.cron, timezone=pendulum.timezone(manifest.schedule.timezone)),
         start_date=START,
         catchup=False,  # the watermark, not the calendar, says what is still owed
         max_active_runs=1,  # two runs of one job would race for one watermark
@@ -52,30 +53,36 @@ def build_dag(job: SyncJob) -> DAG:
     for task_id, operator, pool in (
         ("open", Open, None),
         ("extract_and_map", Step, source_pool(job)),
-        ("load", Step, target_pool(job)),
+        ("load", Load, target_pool(job)),
         ("reconcile", Reconcile, target_pool(job)),
         ("publish", Publish, None),
     ):
-        task = operator(
-            task_id=task_id,
-            job=job,
-            dag=dag,
-            pool=pool,
-            owner=manifest.owner.team,
-            priority_weight=PRIORITY[manifest.criticality],
-            weight_rule="upstream",  # finish what is begun before something new begins
-            on_failure_callback=alert_task_failed,
-            doc_md=guide.TASKS[task_id],
-            **SETTINGS,
-        )
+        task = operator(task_id=task_id, pool=pool, **settings(job, dag, task_id))
         if line:
             line[-1] >> task
         line.append(task)
+    if job.source.parts > 1:
+        helpers = ReadParts.partial(task_id="read_parts", pool=source_pool(job), **settings(job, dag, "read_parts"))
+        line[0] >> helpers.expand(helper=list(range(1, job.source.parts))) >> line[2]
     # Last and by hand: DAG(params=...) validates every default anew, 1.4 ms a DAG, and copies the form to each
     # task. tests/dags validates the defaults.
     dag.params.update(run_params(job))
     dag.validate()  # type: ignore[no-untyped-call]
     return dag
+
+
+def settings(job: SyncJob, dag: DAG, task_id: str) -> dict[str, Any]:
+    """What all tasks of a job have in common, in its own DAG and in its group's."""
+    return {
+        "job": job,
+        "dag": dag,
+        "owner": job.manifest.owner.team,
+        "priority_weight": PRIORITY[job.manifest.criticality],
+        "weight_rule": "upstream",  # finish what is begun before something new begins
+        "on_failure_callback": alert_task_failed,
+        "doc_md": guide.TASKS[task_id],
+        **SETTINGS,
+    }
 
 
 def build_or_explain(root: Path, job_id: str) -> DAG | ManifestInvalid:

@@ -5,14 +5,31 @@ Texts only. Each task's note says what it does, where the truth is afterwards, a
 
 from __future__ import annotations
 
+from syncline.core.groups import Group
 from syncline.core.job import SyncJob
+from syncline.core.values import Mode
+from syncline.core.windows import windows_of
 
+GROUP_GUIDE = """\
+**Group `{name}`**: its jobs are read at one moment, under one snapshot of their source, and published together. Readers
+see all of them as of that moment, or the last good state of all of them.
+
+{members}
+
+`extract_and_map` stages all members; each is loaded and reconciled by tasks of its own; `publish` opens the gate for
+all, or holds all where one is not proven: see `docs/runbooks/group-held.md`. Clearing from `open` is always safe.
+
+The members' own DAGs have no schedule. Alone a member may only be counted (a dry run)."""
 TASKS = {
     "open": """\
 **Opens the batch**: takes the job's lock with a new epoch and fixes what will be read, from the watermark of the
 last published batch. Afterwards the ledger has a batch in state `open`.
 
-*Turquoise (`up_for_reschedule`)*: another run of this job is under way; this one waits its turn and loses no retry.
+*Turquoise (`up_for_reschedule`)*: another run of this job is under way, or these are hours in which the job or one of
+its systems is closed; the log says until when. It waits and loses no retry, and so does every later task.
+
+*Pink (`skipped`)*: a backfill that has nothing to do, because the job reads everything in every run and has done so
+since; the log names the batch.
 
 *Red*: the log names the reason. A refused run (missing reason, unknown key) is triggered again, rightly filled.
 Nothing was read or written.""",
@@ -24,10 +41,15 @@ stream into a staging table at the target. Rows that break a rule become dead le
 
 *Red*: clear this task; staging starts over. `BatchHeld`: more rows were rejected than the manifest allows, an alert is
 out, see `docs/runbooks/rows-rejected.md`.""",
+    "read_parts": """\
+**Helps to read a large batch** (`source.parts` in the manifest): takes parts of the source that nobody reads yet, under
+the snapshot that `extract_and_map` holds. When none is left it is done; `extract_and_map` reads what is left over.
+
+*Turquoise (`up_for_reschedule`)*: the snapshot is not there yet. *Red*: clear it; its parts were read by others.""",
     "load": """\
 **Merges staging into the target** in one transaction, as the tenant role: only rows that differ are written, older
 versions never win, and the counts must balance before the commit. Afterwards the target has the rows, and a marker
-with the counts in the same transaction.
+with the counts in the same transaction. A dry run writes nothing: its log has a table of what would change.
 
 *Red*: nothing is half done. Clear this task: it merges again, or finds the marker and changes nothing.""",
     "reconcile": """\
@@ -79,14 +101,32 @@ a task for what it does and what to do when it is red.
    from `open`: what is written already is found, not written again.
 5. `Fenced`: a later run has overtaken this batch and does its work. Leave it.
 
-### Running it by hand
-- **Trigger** with the form: mode, tenants, dry run, reason. A dry run counts and changes nothing.
-- **Backfill** reads rows changed within each interval. It never moves the watermark and never puts an older value
-  over a newer one; what is already there counts as `unchanged`. Runs of one job wait for each other.
-- **Clear a finished run**: it runs again; everything already there is `unchanged`.
+### What a click does
+{clicks}
+
+Always: what is already there counts as `unchanged`, an older value never replaces a newer one, and nothing is published
+that is not `matched`. Runs of one job wait for each other, backfilled ones let all others go first: `open` is turquoise
+meanwhile. **Dry run**, as a field of the form or as `{{"dry_run": true}}` in a backfill, reads the same, counts what
+would change, in all and by tenant, in the log of `load`, and writes nothing. Step by step: `docs/runbooks/backfill.md`.
 
 Look closer: `syncline status {job_id}`, `syncline explain {job_id}`, `syncline preview {job_id} --limit 20`.
 """
+
+WINDOWED = """\
+| You | It reads | The watermark |
+|---|---|---|
+| **Trigger**, mode incremental | what changed since the last published batch | moves |
+| **Trigger**, mode full | every row, and compares it with the target | moves |
+| **Trigger**, mode window | rows changed from `window_from` up to, not including, `window_to` | stays |
+| **Trigger** for some tenants | the same, of these tenants | stays |
+| **Backfill**, either direction | rows changed within the interval of each run, whatever the mode says | stays |
+| **Clear** a finished run | what it read then, as it is now | never moves back |"""
+WHOLE = """\
+| You | It reads | The watermark |
+|---|---|---|
+| **Trigger** | every row, and compares it with the target: this job can read nothing less | moves |
+| **Backfill** | every row, once; runs whose interval was read since by a published batch are skipped | moves |
+| **Clear** a finished run | every row, as it is now | moves |"""
 
 WRITING = {
     "upsert": "inserting and updating by key",
@@ -116,6 +156,7 @@ def dag_guide(job: SyncJob) -> str:
     manifest, source, target = job.manifest, job.source, job.target
     return DAG_GUIDE.format(
         job_id=job.id,
+        clicks=WHOLE if job.default_mode is Mode.FULL else WINDOWED,
         description=manifest.description.rstrip("."),
         source=source.connection,
         source_table=source.table,
@@ -133,11 +174,24 @@ def dag_guide(job: SyncJob) -> str:
         rejected=manifest.errors.rejected_ratio_max,
         cron=manifest.schedule.cron,
         timezone=manifest.schedule.timezone,
-        avoid=f", not within {', '.join(manifest.schedule.avoid)}" if manifest.schedule.avoid else "",
+        avoid=_closed(job),
         downstream=", ".join(f"`{model}`" for model in manifest.downstream) or "nothing yet",
         version=manifest.version,
         mapping=manifest.mapping,
     )
+
+
+def group_guide(group: Group) -> str:
+    """What an operator reads about a group."""
+    members = "\n".join(f"- `{job.id}`: {job.manifest.description.rstrip('.')}" for job in group.jobs)
+    return GROUP_GUIDE.format(name=group.name, members=members)
+
+
+def _closed(job: SyncJob) -> str:
+    """`, not within 02:00-02:40 Europe/London ('payroll')`; nothing where no hours are closed."""
+    windows = [window for key in ("schedule", "source", "target") for window in windows_of(job.manifest, key)]
+    said = [f"{window.clock_range} {window.zone} ({window.whose})" for window in windows]
+    return f", not within {', '.join(said)}" if said else ""
 
 
 def _duration(seconds: int) -> str:

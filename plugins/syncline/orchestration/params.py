@@ -27,6 +27,15 @@ MODES = {
     Mode.WINDOW: "window: rows changed within one interval; the watermark stays",
 }
 WHAT, WHY, REACH = "What to read", "Why", "How far"
+NEVER = "What is already there is never written again, and an older value never replaces a newer one."
+WINDOWED = (
+    "**incremental** is the daily run. **full** finds and mends whatever was missed. **window** mends one interval. A "
+    f"**backfill** reads the interval of each of its runs in mode window, whatever stands here. {NEVER}"
+)
+WHOLE = (
+    "This job can only read everything, and compares it with the target. A **backfill** has nothing to catch up: its "
+    f"runs are skipped once a published batch has read everything after their interval. {NEVER}"
+)
 
 
 class RunRefused(TerminalError):
@@ -50,9 +59,7 @@ def run_params(job: SyncJob) -> dict[str, Param]:
             type="string",
             enum=[mode.value for mode in allowed],
             values_display={mode.value: MODES[mode] for mode in allowed},
-            description_md="**incremental** is the daily run. **full** finds and mends whatever was missed. A backfill "
-            "reads its own interval, whatever stands here. What is already there is never "
-            "written again, and an older value never replaces a newer one.",
+            description_md=WHOLE if allowed == [Mode.FULL] else WINDOWED,
         )
     }
     if Mode.WINDOW in allowed:
@@ -78,9 +85,38 @@ def run_params(job: SyncJob) -> dict[str, Param]:
         section=REACH,
         title="Dry run",
         type="boolean",
-        description_md="Count what would change and change nothing. `reconcile` and `publish` are skipped.",
+        description_md="Count what would change, in all and by tenant, and change nothing: the log of `load` has the "
+        "table, `reconcile` and `publish` are skipped. In a backfill, Airflow takes a day that was run dry for done: "
+        "for the real one choose to reprocess completed runs too, with `dry_run` false.",
     )
-    fields["reason"] = Param(
+    if any(side.avoid for side in (job.manifest.schedule, job.source, job.target)):
+        fields["despite_windows"] = Param(
+            False,
+            source="dag",
+            section=REACH,
+            title="Begin in closed hours",
+            type="boolean",
+            description_md="Do not wait for the end of hours in which the job or its systems are closed (`avoid`). Ask "
+            "their owner first, and write who said so as the reason.",
+        )
+    if job.on_delete != "ignore":
+        fields["approve_deletes"] = Param(
+            None,
+            source="dag",
+            section=REACH,
+            title="Approve the deletions of batch",
+            type=["integer", "null"],
+            minimum=1,
+            description_md="The number of a batch that was held because it would delete much. This run may delete as "
+            "many rows, once. Needs a reason; see `docs/runbooks/mass-delete.md`.",
+        )
+    fields["reason"] = reason_param()
+    return fields
+
+
+def reason_param() -> Param:
+    """Why a person started the run."""
+    return Param(
         None,
         source="dag",
         section=WHY,
@@ -90,7 +126,6 @@ def run_params(job: SyncJob) -> dict[str, Param]:
         description_md="For the audit trail. Needed when you start a **full** or **window** run by hand. No personal "
         "data, please: write ticket numbers.",
     )
-    return fields
 
 
 def _moment(meaning: str) -> Param:
@@ -102,7 +137,8 @@ def _moment(meaning: str) -> Param:
         type=["string", "null"],
         format="date-time",
         pattern=MOMENT,
-        description_md="Only for mode **window**, like 2026-11-01T00:00:00Z. Both empty: the run's data interval.",
+        description_md="Only for mode **window**, like 2026-11-01T00:00:00Z; compared with when rows were changed. "
+        "Both empty: the run's data interval. A backfill has its own.",
     )
 
 
@@ -126,7 +162,13 @@ def run_request(job: SyncJob, context: Mapping[str, Any]) -> RunRequest:
         reason=(params["reason"] or "").strip(),
         window=_interval(run) if is_backfill else _window(job, mode, params, run),
         is_backfill=is_backfill,
+        approve_deletes=params.get("approve_deletes"),
     )
+    if params.get("despite_windows") and not request.reason:
+        raise RunRefused(
+            f"{job.id}: a run that begins in closed hours needs a reason, which the audit trail keeps. "
+            f"Nothing was opened. Trigger it again with `reason`, or without `despite_windows`: it then waits."
+        )
     is_by_hand = run.run_type == "manual"
     if is_by_hand and mode is not job.default_mode and not request.reason and not request.dry_run:
         raise RunRefused(

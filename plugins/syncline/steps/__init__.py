@@ -7,10 +7,14 @@ boundaries are here; what a step *is* stands in its module.
 """
 
 from syncline.steps.extract import extract_and_map
+from syncline.steps.group import extract_group, open_group, publish_group, run_group
 from syncline.steps.line import run_line
 from syncline.steps.load import load
-from syncline.steps.open import open_batch
+from syncline.steps.open import covering_batch, open_batch
 from syncline.steps.publish import publish
 from syncline.steps.reconcile import reconcile
 
-__all__ = ["extract_and_map", "load", "open_batch", "publish", "reconcile", "run_line"]
+__all__ = [
+    "covering_batch", "extract_and_map", "extract_group", "load", "open_batch", "open_group", "publish",
+    "publish_group", "reconcile", "run_group", "run_line",
+]  # fmt: skip

@@ -10,6 +10,7 @@ import logging
 
 from syncline.adapters import alerts, ledger
 from syncline.adapters.alerts import Alert
+from syncline.adapters.failpoints import failpoint
 from syncline.core.errors import SynclineError
 from syncline.core.job import SyncJob
 
@@ -42,6 +43,24 @@ def task_failed(job: SyncJob, batch_id: int | None, step: str, error_type: str) 
     deliver_pending()
 
 
+def tell_down(error: SynclineError) -> None:
+    """Deliver the alert that a system is down, if this failure is what opened its circuit breaker. Never raises."""
+    if error.down is not None:
+        deliver_pending()
+
+
+def has_told(error: BaseException | None) -> bool:
+    """Whether a failure needs no alert of its own: its system counts as down, and one alert told so for all jobs."""
+    down = getattr(error, "down", None)
+    if down is None:
+        return False
+    try:
+        with ledger.opened("alert") as book:
+            return book.is_down(down)
+    except SynclineError:
+        return False
+
+
 def deliver_pending() -> int:
     """Offer all queued alerts to the channel; returns how many it took. Never raises."""
     try:
@@ -50,6 +69,7 @@ def deliver_pending() -> int:
             if not pending:
                 return 0
             delivered = alerts.deliver_pending(pending)
+            failpoint("alert.sent")
             book.alerts_tried([alert_id for alert_id, _ in pending], delivered)
             return len(delivered)
     except SynclineError as error:

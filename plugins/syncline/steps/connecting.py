@@ -17,6 +17,7 @@ from psycopg import sql
 from syncline.adapters import connections, target
 from syncline.adapters.catalog import read_catalog
 from syncline.adapters.failures import telling
+from syncline.adapters.source_walls import source_wall_faults
 from syncline.core.catalogs.fitting import PLACE, Misfit, Weight
 from syncline.core.catalogs.fitting_source import fit_source, source_tables
 from syncline.core.catalogs.fitting_target import fit_target
@@ -25,6 +26,7 @@ from syncline.core.files import strict_yaml
 from syncline.core.files.documents import Document
 from syncline.core.files.findings import Finding
 from syncline.core.job import SyncJob
+from syncline.steps.drifting import proposal
 
 Comparison = Callable[[SyncJob, psycopg.Connection], list[Misfit]]
 
@@ -36,11 +38,13 @@ class Compared:
     Attributes:
         findings: Mistakes. notes: What a person should know, but may have meant.
         compared: Ids of the jobs of which both sides were looked at.
+        proposals: Job -> how its files should follow tables that have changed, as a diff.
     """
 
     findings: list[Finding] = field(default_factory=list)
     notes: list[Finding] = field(default_factory=list)
     compared: list[str] = field(default_factory=list)
+    proposals: dict[str, str] = field(default_factory=dict)
 
 
 def compare_with_databases(root: Path, jobs: Iterable[SyncJob], *, named: frozenset[str] = frozenset()) -> Compared:
@@ -62,6 +66,8 @@ def compare_with_databases(root: Path, jobs: Iterable[SyncJob], *, named: frozen
         findings, notes = _placed(root, job, misfits[job.id])
         done.findings += findings
         done.notes += notes
+        if change := proposal(root, job, misfits[job.id]):
+            done.proposals[job.id] = change
     done.findings, done.notes = sorted(set(done.findings)), sorted(set(done.notes))
     return done
 
@@ -69,8 +75,8 @@ def compare_with_databases(root: Path, jobs: Iterable[SyncJob], *, named: frozen
 def _on(connection_id: str, jobs: list[SyncJob], named: frozenset[str]) -> Iterator[tuple[SyncJob, list[Misfit], bool]]:
     """Everything that is asked on one connection: job, what does not fit, and whether anything was seen."""
     sides: list[tuple[SyncJob, str, Comparison]] = [
-        *((job, "source", _source) for job in jobs if job.source.connection == connection_id),
-        *((job, "target", _target) for job in jobs if job.target.connection == connection_id),
+        *((job, "source", source_misfits) for job in jobs if job.source.connection == connection_id),
+        *((job, "target", target_misfits) for job in jobs if job.target.connection == connection_id),
     ]
     if not connections.is_configured(connection_id):
         for job, side, _ in sides:
@@ -81,7 +87,7 @@ def _on(connection_id: str, jobs: list[SyncJob], named: frozenset[str]) -> Itera
         return
     done = 0
     try:
-        with _looking(connection_id) as session:
+        with looking_at(connection_id, "check --connect") as session:
             for job, side, compare in sides:
                 found = _told(job, side, session, compare)
                 done += 1
@@ -92,8 +98,9 @@ def _on(connection_id: str, jobs: list[SyncJob], named: frozenset[str]) -> Itera
 
 
 @contextmanager
-def _looking(connection_id: str) -> Iterator[psycopg.Connection]:
-    session = connections.connect(connection_id, purpose="check --connect", autocommit=True)
+def looking_at(connection_id: str, purpose: str) -> Iterator[psycopg.Connection]:
+    """A session that can change nothing."""
+    session = connections.connect(connection_id, purpose=purpose, autocommit=True)
     with session, telling(f"looking at '{connection_id}'"):
         session.execute("set default_transaction_read_only = on")
         yield session
@@ -114,11 +121,14 @@ def _failed(side: str, error: SynclineError) -> Misfit:
     return Misfit("manifest", (side, "connection"), PLACE, str(error).rstrip("."))
 
 
-def _source(job: SyncJob, session: psycopg.Connection) -> list[Misfit]:
-    return fit_source(job, read_catalog(session, source_tables(job)))
+def source_misfits(job: SyncJob, session: psycopg.Connection) -> list[Misfit]:
+    """The tables that the job reads, and whether a policy hides rows of them."""
+    found = fit_source(job, read_catalog(session, source_tables(job)))
+    hidden = source_wall_faults(session, source_tables(job))
+    return [*found, *(Misfit("manifest", ("source", "table"), PLACE, said) for said in hidden)]
 
 
-def _target(job: SyncJob, session: psycopg.Connection) -> list[Misfit]:
+def target_misfits(job: SyncJob, session: psycopg.Connection) -> list[Misfit]:
     """The table, the corridor, and whether the roles are bound by row-level security."""
     catalog = read_catalog(session, [job.target.table], role=job.target.role)
     found = fit_target(job, catalog)
@@ -132,7 +142,7 @@ def _target(job: SyncJob, session: psycopg.Connection) -> list[Misfit]:
         return found
     with session.transaction():
         session.execute(sql.SQL("set local role {}").format(sql.Identifier(job.target.role)))
-        unbound = [said for said in target.boundary_faults(job, session) if said != target.UNFORCED]
+        unbound = [said for said in target.wall_faults(job, session) if said != target.UNFORCED]
     return [*found, *(Misfit("manifest", where, "M18", said, "see include/target/README.md") for said in unbound)]
 
 

@@ -8,25 +8,34 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 
 from syncline.adapters import ledger, source, target
 from syncline.adapters.failpoints import failpoint
-from syncline.adapters.source import Source
-from syncline.core.compile import CompiledMapping, compile_mapping
+from syncline.adapters.identity import read_columns
+from syncline.adapters.source import Shared, Source, SourceCount
+from syncline.core.catalogs.drift import changed_columns
 from syncline.core.errors import BatchHeld, TerminalError, TransientError
+from syncline.core.identity import Sighting
 from syncline.core.job import SyncJob
-from syncline.core.models import table_identifier
-from syncline.core.values import NO_TENANT, Balance, Batch, Counts, State
+from syncline.core.values import NO_TENANT, Balance, Batch, Counts, Mode, State
 from syncline.steps import alerting
+from syncline.steps.comparing import Found, compare, keys_of
+from syncline.steps.compiling import blocks_of, compile_batch
+from syncline.steps.drifting import proposing
+from syncline.steps.parts import read_in_parts
+from syncline.steps.scope import scope
 
 log = logging.getLogger(__name__)
 
 
-def extract_and_map(job: SyncJob, batch_id: int) -> int:
+def extract_and_map(job: SyncJob, batch_id: int, *, shared: Shared | None = None) -> int:
     """Stage a batch at its target and record its cut-off; running it again starts from an empty staging table.
+
+    Args:
+        shared: The moment at which a whole group is read.
 
     Raises:
         SchemaDrift: Source or target are not what the mapping was written for; nothing was read.
@@ -36,26 +45,39 @@ def extract_and_map(job: SyncJob, batch_id: int) -> int:
     with ledger.opened(f"{job.id} extract") as book, book.attempt(job, batch_id, "extract_and_map") as batch:
         if batch.state not in (State.OPEN, State.EXTRACTED):
             return batch_id
-        with target.writing(job, batch, step="extract") as there:
+        with proposing(job), target.writing(job, batch, step="extract") as there:
             there.preflight()
             if there.loaded() is not None:  # what is loaded is not read again under another cut-off
                 return batch_id
-            with source.reading(job) as here:
-                here.preflight()
+            with source.reading(job, shared=shared) as here:
+                look_at_both(job, batch, book, here, there)
                 cut_off = here.cut_off()
-                compiled = compile_batch(job, here, batch)
+                failpoint("extract.begun")
+                counted = here.count(batch)
+                _tell_hidden(job, batch, counted)
                 there.drop_leftovers()
-                with closing(_blocks(here, compiled)) as blocks:
-                    there.stage(compiled, blocks)
-                counted = here.count(batch.tenants)
+                tenants = scope(job, batch, {*counted.tenants} | book.known_tenants(job.id), there.grants())
+                found = compare(job, batch, here, there, counted, tenants)
+                sent_rows = _stage(job, batch, book, here, there, counted, found)
+                _stage_what_is_there(job, batch, here, there, found)
                 _require_known_tenants(job, batch, {*counted.tenants} | there.grants())
                 vanished = here.vanished(book.waiting_rows(batch))
             failpoint("extract.staged")
             superseded = there.settle_staging()
-            balance = _balance(there.count_staged(), superseded)
-            _require_all_arrived(job, batch, here.copied_rows, balance.total.extracted_rows)
+            failpoint("extract.settled")
+            arrived = balance_of(there.count_staged(), superseded)
+            _require_all_arrived(job, batch, sent_rows, arrived.total.extracted_rows)
+            balance = _with_equal_rows(job, batch, arrived, counted, found)
             cut_off = replace(cut_off, source_max_at=counted.max_at)
-            book.extracted(batch, cut_off, balance, counted.tenants, there.letters(), vanished)
+            book.extracted(
+                batch,
+                cut_off,
+                balance,
+                counted.tenants,
+                there.letters(),
+                vanished,
+                difference=found.difference if found else None,
+            )
         failpoint("extract.recorded")
         total = balance.total
         log.info(
@@ -67,31 +89,102 @@ def extract_and_map(job: SyncJob, batch_id: int) -> int:
             total.rejected_rows,
             time.monotonic() - started,
         )
-        _hold_if_too_many_rejected(job, batch, book, total)
+        hold_if_too_many_rejected(job, batch, book, total)
     alerting.deliver_pending()
     return batch_id
 
 
-def compile_batch(job: SyncJob, here: Source, batch: Batch) -> CompiledMapping:
-    """The job's mapping over its source table, for the rows that a batch owes."""
-    return compile_mapping(
-        job.mapping,
-        table_identifier(job.source.table),
-        where=here.delta(batch),
-        deleted=source.deleted_column(job),
-        key=job.target.key,
+def look_at_both(job: SyncJob, batch: Batch, book: ledger.Ledger, here: Source, there: target.Target) -> None:
+    """Recognise the source, compare its tables with the mapping, and record what both sides look like.
+
+    Raises:
+        SourceReplaced: The source is not the one that the watermark belongs to.
+        SchemaDrift: A table is not what the mapping was written for.
+    """
+    known = book.known_sighting(job.id)
+    accepted = here.recognise(batch, known.identity if known else None)
+    here.preflight()
+    if here.identity is None:
+        return
+    notes = [*here.notes(), *_passing_changes(job, known, here, there)]
+    book.saw(batch, Sighting(here.identity, here.columns(), there.columns(), tuple(notes)), accepted)
+    for said in accepted:
+        log.warning("another source accepted job=%s batch=%d %s", job.id, batch.batch_id, said)
+    for note in notes:
+        log.warning("schema changed job=%s batch=%d %s", job.id, batch.batch_id, note)
+
+
+def _passing_changes(job: SyncJob, known: Sighting | None, here: Source, there: target.Target) -> Iterator[str]:
+    if known is not None:
+        stamps = job.target.stamps
+        written = {*job.mapping.fields, *filter(None, (stamps.batch, stamps.loaded_at, job.target.deleted))}
+        yield from changed_columns(job.source.table, known.source_columns, here.columns(), {*read_columns(job)})
+        yield from changed_columns(job.target.table, known.target_columns, there.columns(), written)
+
+
+def _tell_hidden(job: SyncJob, batch: Batch, counted: SourceCount) -> None:
+    if not counted.is_cursor_true:
+        log.warning(
+            "every row is looked at job=%s batch=%d hidden_rows=%d: they changed, and their cursor '%s' is older",
+            job.id,
+            batch.batch_id,
+            counted.hidden_rows,
+            job.source.cursor,
+        )
+
+
+def _stage(
+    job: SyncJob,
+    batch: Batch,
+    book: ledger.Ledger,
+    here: Source,
+    there: target.Target,
+    counted: SourceCount,
+    found: Found | None,
+) -> int:
+    """Stage what the batch owes and what is not equal already; returns the rows that the source sent."""
+    is_whole = batch.mode is Mode.FULL and found is None
+    if is_whole and job.source.parts > 1:
+        return read_in_parts(job, batch, book, here, there)
+    in_ranges = found.condition(job) if found is not None and batch.mode is Mode.FULL else None
+    compiled = compile_batch(job, here, batch, by_cursor=counted.is_cursor_true, also=in_ranges)
+    with closing(blocks_of(here, compiled.select)) as blocks:
+        there.stage(compiled, blocks)
+    return here.copied_rows
+
+
+def _stage_what_is_there(job: SyncJob, batch: Batch, here: Source, there: target.Target, found: Found | None) -> None:
+    """What the load needs beside the rows to know which rows of the copy are absent from the source."""
+    if not job.finds_absent(batch.mode):
+        return
+    if found is not None:
+        there.stage_ranges(found.ranges)
+    if batch.mode is Mode.INCREMENTAL:
+        with closing(blocks_of(here, keys_of(job, batch, here, found))) as blocks:
+            there.stage_keys(blocks)
+
+
+def _with_equal_rows(
+    job: SyncJob, batch: Batch, arrived: Balance, counted: SourceCount, found: Found | None
+) -> Balance:
+    """The rows of equal ranges were read by the source alone: they count as staged, and are unchanged."""
+    if found is None or batch.mode is not Mode.FULL:
+        return arrived
+    equal = {
+        tenant: rows - arrived.tenants.get(tenant, Counts()).extracted_rows
+        for tenant, rows in counted.read_rows.items()
+    }
+    if min(equal.values(), default=0) < 0 or sum(equal.values()) != found.difference.equal_rows:
+        raise TransientError(
+            f"{job.id}: batch {batch.batch_id}: {found.difference.equal_rows} rows were compared and found equal, but "
+            f"{sum(equal.values())} were not staged. Nothing was recorded; the next try compares again"
+        )
+    return arrived.merged(
+        Balance({t: Counts(extracted_rows=n, staged_rows=n, unchanged_rows=n) for t, n in equal.items() if n})
     )
 
 
-def _blocks(here: Source, compiled: CompiledMapping) -> Generator[bytes, None, None]:
-    """To be closed by whoever takes them: a COPY that is left open locks its session against its own rollback."""
-    with closing(here.copy_out(compiled.select)) as blocks:
-        for block in blocks:
-            failpoint("extract.block")
-            yield block
-
-
-def _balance(staged: Mapping[str, tuple[int, int]], superseded: Mapping[str, int]) -> Balance:
+def balance_of(staged: Mapping[str, tuple[int, int]], superseded: Mapping[str, int]) -> Balance:
     """What was extracted, as counted in the staging table; rows that a newer one of the same key replaced too."""
     tenants = {}
     for tenant in {*staged, *superseded}:
@@ -125,7 +218,7 @@ def _require_all_arrived(job: SyncJob, batch: Batch, sent_rows: int, arrived_row
         )
 
 
-def _hold_if_too_many_rejected(job: SyncJob, batch: Batch, book: ledger.Ledger, total: Counts) -> None:
+def hold_if_too_many_rejected(job: SyncJob, batch: Batch, book: ledger.Ledger, total: Counts) -> None:
     limit = job.manifest.errors.rejected_ratio_max
     ratio = total.rejected_rows / max(total.extracted_rows, 1)
     if ratio <= limit or batch.is_dry_run:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Any
 
 from syncline.adapters import ledger, source
+from syncline.core import outcomes
 from syncline.core.compile import compile_mapping
 from syncline.core.errors import TerminalError
 from syncline.core.freshness import freshness
@@ -62,13 +64,40 @@ def explain_sql(job: SyncJob) -> str:
     )
 
 
+def would_change(batch_id: int) -> list[str]:
+    """What a dry run counted, as the lines of a small table; from the ledger."""
+    with ledger.opened("dry run") as book:
+        return outcomes.would_change(batch_id, book.counts(batch_id))
+
+
+def systems_down() -> list[str]:
+    """A sentence on each system whose circuit breaker is open."""
+    with ledger.opened("status") as book:
+        rows = book.open_breakers()
+    return [
+        f"system '{row['connection_id']}' is down since {row['opened_at'].astimezone(UTC):%Y-%m-%d %H:%M:%S}Z: "
+        f"{row['failures']} attempts failed, the last with {row['last_error']}; the next is let through at "
+        f"{max(row['open_until'], row['probe_until'] or row['open_until']).astimezone(UTC):%H:%M:%S}Z; "
+        f"{len(row['jobs'] or [])} jobs wait: see docs/runbooks/system-down.md"
+        for row in rows
+    ]
+
+
+def close_breaker(connection_id: str) -> bool:
+    """Let work start on a system at once. False where it did not count as down."""
+    with ledger.opened("close-breaker") as book:
+        return book.close_breaker(connection_id)
+
+
 def status(job_id: str | None = None) -> list[dict[str, Any]]:
     """Per job the last batch, its counts and verdict, the watermark and the freshness; from the ledger alone."""
     with ledger.opened("status") as book:
         rows = book.last_batches(job_id)
         if job_id:
-            rows = [{**row, "open_reasons": book.open_reasons(job_id)} for row in rows]
+            rows = [{**row, "open_reasons": book.open_reasons(job_id), **book.last_dry_run(job_id)} for row in rows]
+        down = {row["connection_id"] for row in book.open_breakers()}
     for row in rows:
+        row["systems_down"] = sorted(down & {row["source_system"], row["target_system"]})
         row["freshness_state"] = freshness(
             is_proven=row["is_proven"],
             age_s=row["age_s"],

@@ -11,6 +11,7 @@ from syncline.core.job import SyncJob
 from syncline.core.values import BatchSummary, State, Verdict
 from syncline.steps import alerting
 
+MARKERS_KEPT = "400 days"  # of deleted rows: longer than any window that may be read again
 log = logging.getLogger(__name__)
 
 
@@ -29,6 +30,8 @@ def publish(job: SyncJob, batch_id: int) -> BatchSummary:
         failpoint("publish.recorded")
         with target.writing(job, batch, step="publish") as there:
             there.drop_staging()
+            there.forget_deleted(MARKERS_KEPT)
+        failpoint("publish.cleared")
         summary = book.summary(batch_id)
     alerting.deliver_pending()
     ended = "batch published" if summary.state is State.PUBLISHED else "batch ended unpublished"

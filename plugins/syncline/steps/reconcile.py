@@ -1,8 +1,9 @@
 """SYNC-005: prove that the target holds what the source held at the cut-off, per tenant and in total.
 
 The source was counted under the extraction's snapshot; the target's final table is counted here, whoever wrote it.
-Rows that wait in dead letters and are not in the target are excused, by name. The judge is the Great Expectations
-suite include/expectations/sync_005.json with the manifest's limits. Anything but `matched` holds the batch.
+Rows that wait in dead letters and are not in the target are excused, by name. A window answers for its own rows: the
+source's that lie in it, and the target's of the same keys. The judge is the Great Expectations suite
+include/expectations/sync_005.json with the manifest's limits. Anything but `matched` holds the batch.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from contextlib import closing
 
 from syncline.adapters import expectations, ledger, project, target
 from syncline.adapters.failpoints import failpoint
+from syncline.adapters.target import Target
 from syncline.core.errors import BatchHeld, TerminalError
 from syncline.core.job import SyncJob
-from syncline.core.values import NO_TENANT, TOTAL, Batch, State, TenantCheck, Verdict
+from syncline.core.values import TOTAL, Batch, Counts, Mode, State, TenantCheck, Verdict
 from syncline.steps import alerting
+from syncline.steps.scope import scope
 
 log = logging.getLogger(__name__)
 CONTROL = "SYNC-005"
-ANY_TENANT = "*"  # in the target's grants
 
 
 def reconcile(job: SyncJob, batch_id: int) -> int:
@@ -33,8 +35,10 @@ def reconcile(job: SyncJob, batch_id: int) -> int:
         if batch.state.is_final:
             return _finished(job, batch)
         _require_loaded(job, batch)
+        expectations.prepare()
         checks, resolved = _count(job, batch, book)
         judgement = _judge(job, batch, checks)
+        failpoint("reconcile.judged")
         limit = job.manifest.reconcile.mismatch_ratio_max
         book.reconciled(batch, checks, judgement.verdict, judgement.mismatch_ratio, limit, judgement.evidence, resolved)
         failpoint("reconcile.recorded")
@@ -62,29 +66,30 @@ def _require_loaded(job: SyncJob, batch: Batch) -> None:
 
 def _count(job: SyncJob, batch: Batch, book: ledger.Ledger) -> tuple[list[TenantCheck], list[int]]:
     """Both sides per tenant, and the dead letters whose row came through clean."""
-    source_rows = book.source_rows(batch.batch_id)
-    asked = {*source_rows, *book.counts(batch.batch_id).tenants}
+    source_rows, counts = book.source_rows(batch.batch_id), book.counts(batch.batch_id)
+    asked = {*source_rows, *counts.tenants}
     if batch.tenants is None:
         asked |= book.known_tenants(job.id)
     with target.writing(job, batch, step="reconcile") as there:
-        scope = _scope(job, batch, asked, there.grants())
-        if not scope and job.tenant_column is not None:  # nothing there may be looked at: nothing will be proven
+        tenants = scope(job, batch, asked, there.grants())
+        if not tenants and job.tenant_column is not None:  # nothing there may be looked at: nothing will be proven
             return _line_up(source_rows, {}, {}), []
+        if batch.mode is Mode.WINDOW and not _is_staged(there, counts.total):
+            log.warning("staging table lost, the window cannot be proven job=%s batch=%d", job.id, batch.batch_id)
+            return [], []
         with closing(book.waiting_keys(job.id)) as waiting:
-            settled, excused = there.settle_letters(scope, waiting)
-        target_rows = there.count_rows(scope)
+            settled, excused = there.settle_letters(tenants, waiting)
+        target_rows = there.count_rows(tenants)
     return _line_up(source_rows, excused, target_rows), settled
 
 
-def _scope(job: SyncJob, batch: Batch, asked: set[str], grants: set[str]) -> set[str]:
-    """The tenants to look at: of those asked for what the target grants; in a batch of all, whatever it grants by name.
-
-    A tenant that is granted and that only the target has rows of is looked at too: rows out of nowhere.
-    """
-    asked = asked - {NO_TENANT, ANY_TENANT}
-    named = grants - {ANY_TENANT}
-    known = asked if ANY_TENANT in grants else asked & named
-    return known | named if batch.tenants is None and job.tenant_column is not None else known
+def _is_staged(there: Target, total: Counts) -> bool:
+    """Whether the keys of the window still stand in staging; rows that met in one key there are one row."""
+    outcomes = there.loaded()
+    if outcomes is None:
+        return False
+    met_rows = total.superseded_rows - outcomes.total.superseded_rows
+    return there.has_staged(total.extracted_rows - met_rows)
 
 
 def _line_up(
@@ -117,6 +122,7 @@ def _judge(job: SyncJob, batch: Batch, checks: list[TenantCheck]) -> expectation
         limits={"mismatch_ratio_max": job.manifest.reconcile.mismatch_ratio_max},
         suite_path=project.root() / "include" / "expectations" / "sync_005.json",
         docs_dir=project.var() / "data_docs",
+        may_be_empty=batch.mode is Mode.WINDOW,
     )
 
 

@@ -42,7 +42,9 @@ def sampling(job: SyncJob, purpose: str, *mappings: Mapping) -> Iterator[psycopg
     """A read-only session on the job's source that can run these mappings."""
     keys = hash_keys.from_environment(frozenset().union(*(mapping.keys for mapping in mappings)))
     with (
-        connections.connect(job.source.connection, purpose=f"{job.id} {purpose}") as session,
+        connections.connect(
+            job.source.connection, purpose=f"{job.id} {purpose}", lock_timeout_s=job.source.lock_timeout_s
+        ) as session,
         telling(f"{job.id}: {purpose} of {job.source.table}"),
     ):
         session.read_only = True

@@ -15,7 +15,9 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from syncline.adapters.alerts import Alert
+from syncline.adapters.failpoints import failpoint
 from syncline.adapters.failures import telling
+from syncline.adapters.ledger.breakers import Breakers, systems_of
 from syncline.adapters.ledger.letters import Letters
 from syncline.adapters.target import Letter
 from syncline.core.errors import Fenced, SynclineError, TerminalError
@@ -25,6 +27,7 @@ from syncline.core.values import (
     Batch,
     Counts,
     CutOff,
+    Difference,
     Lower,
     Mode,
     RunRequest,
@@ -37,27 +40,28 @@ BETWEEN_STEPS_S = 600  # a busy scheduler may take this long from one task to th
 COUNTS = tuple(item.name for item in fields(Counts))
 
 
-class Batches(Letters):
+class Batches(Letters, Breakers):
     """The states of a batch and the watermark of its job."""
 
     def open_batch(self, job: SyncJob, request: RunRequest) -> Batch:
         """Take the job's lock and a new epoch, and fix what the batch must read.
 
-        The same run asking again gets its unfinished batch back. A batch of another run that was left unfinished, or
-        of other files than today's, is abandoned: its window is still owed, and this batch reads it, because the
-        watermark has not moved.
+        The same run asking for the same again gets its unfinished batch back. A batch of another run that was left
+        unfinished, of other files than today's, or of a run that now asks for something else (a backfill takes a
+        failed run over, and only wants to count) is abandoned: its window is still owed, and a later batch reads it,
+        because the watermark has not moved.
         """
         with self._doing(job.id, "opening a batch"):
             self._register(job)
             held = self._one("select batch_id from ledger.job where job_id = %s for update", job.id)
             earlier = self._one(
-                "select batch_id, state, mode, manifest_hash from ledger.batch"
-                " where job_id = %s and run_key = %s order by batch_id desc limit 1",
+                "select batch_id, state, mode, manifest_hash, is_dry_run, tenants, window_from, window_to"
+                " from ledger.batch where job_id = %s and run_key = %s order by batch_id desc limit 1",
                 job.id,
                 request.run_key,
             )
             mode = self._mode(job, request, earlier)
-            if earlier is not None and _may_go_on(job, earlier):
+            if earlier is not None and _may_go_on(job, request, mode, earlier):
                 self._take(job.id, earlier["batch_id"])
                 return self.batch(earlier["batch_id"])
             if not request.take_over:
@@ -66,12 +70,25 @@ class Batches(Letters):
                 self._abandon(job.id, held["batch_id"])
             batch_id = self._insert_batch(job, request, mode, again=earlier["batch_id"] if earlier else None)
             self._take(job.id, batch_id)
+            if request.approve_deletes is not None:
+                self._approve_deletes(job, batch_id, request)
+            if request.accept_source:
+                self._session.execute("update ledger.batch set accepts_source = true where batch_id = %s", [batch_id])
             self._audit(job.id, batch_id, "batch_opened", {"mode": mode, "run_key": request.run_key})
             return self.batch(batch_id)
 
     @contextmanager
     def attempt(self, job: SyncJob, batch_id: int, step: str) -> Iterator[Batch]:
-        """One try of one step, under an epoch of its own: an older try of the same step is fenced from here on."""
+        """One try of one step, under an epoch of its own: an older try of the same step is fenced from here on.
+
+        Raises:
+            SystemDown: The circuit breaker of a system that the step works on is open; nothing was begun.
+        """
+        with self.guarding(job, batch_id, systems_of(job, step)), self._begun(job, batch_id, step) as batch:
+            yield batch
+
+    @contextmanager
+    def _begun(self, job: SyncJob, batch_id: int, step: str) -> Iterator[Batch]:
         with self._doing(job.id, f"starting {step}"):
             row = self._one("select batch_id from ledger.job where job_id = %s for update", job.id)
             batch = self.batch(batch_id)
@@ -96,11 +113,13 @@ class Batches(Letters):
             )
         attempt_id = started["attempt_id"] if started else 0
         try:
+            failpoint("attempt.begun")
             yield self.batch(batch_id)
         except BaseException as error:
             self._end_attempt(attempt_id, "failed", error)
             raise
         self._end_attempt(attempt_id, "done", None)
+        failpoint("attempt.ended")
 
     def extracted(
         self,
@@ -110,27 +129,28 @@ class Batches(Letters):
         source_rows: Mapping[str, int],
         letters: Iterable[list[Letter]],
         vanished: Iterable[int],
+        difference: Difference | None = None,
     ) -> None:
         """Record what was read, what was rejected and up to which point, all or nothing.
 
         Args:
             letters: Rows that were rejected. A dry run leaves none.
             vanished: Older letters whose row the source no longer has.
+            difference: What was compared before anything was read.
         """
         with self._changing(batch, "extracted"):
-            self._session.execute(  # those of an earlier try: what it rejected is rejected again, or good by now
-                "update ledger.dead_letter set state = 'superseded', settled_by = %s, settled_at = clock_timestamp()"
-                " where batch_id = %s and state = 'open'",
-                [batch.batch_id, batch.batch_id],
-            )
+            self._reject_anew(batch, letters)
             if not batch.is_dry_run:
-                for portion in letters:
-                    self._bury(batch, portion)
                 self._close_letters(batch, vanished, "superseded")
             self._session.execute(
                 "update ledger.batch set state = 'extracted', extracted_at = clock_timestamp(), upper_snapshot = %s,"
                 " upper_cursor = %s, source_as_of = %s, source_max_at = %s where batch_id = %s",
                 [cut_off.snapshot, cut_off.cursor_floor, cut_off.source_as_of, cut_off.source_max_at, batch.batch_id],
+            )
+            self._session.execute(
+                "update ledger.batch set (range_bits, compared_ranges, differing_ranges, equal_rows)"
+                " = row(%s, %s, %s, %s) where batch_id = %s",
+                [*(asdict(difference).values() if difference else (None,) * 4), batch.batch_id],
             )
             self._session.execute("delete from ledger.tenant_count where batch_id = %s", [batch.batch_id])
             self._put_counts(batch, balance)
@@ -139,6 +159,17 @@ class Batches(Letters):
                 " on conflict (batch_id, tenant_id) do update set source_rows = excluded.source_rows",
                 [(batch.batch_id, tenant, rows) for tenant, rows in source_rows.items()],
             )
+
+    def refused(self, batch: Batch, balance: Balance, letters: Iterable[list[Letter]]) -> None:
+        """Record what the staging table holds now that the target has refused rows: counts and letters, anew."""
+        with self._changing(batch, "refused", rejected_rows=balance.total.rejected_rows):
+            self._reject_anew(batch, letters)
+            self._put_counts(batch, balance)
+
+    def tries(self, batch_id: int, step: str) -> int:
+        """How often a step of a batch was begun, this time included."""
+        row = self._one("select count(*) as n from ledger.attempt where batch_id = %s and step = %s", batch_id, step)
+        return int(row["n"]) if row else 0
 
     def loaded(self, batch: Batch, balance: Balance) -> None:
         """Record the outcomes; a dry run ends here."""
@@ -182,15 +213,22 @@ class Batches(Letters):
                 [verdict, batch.batch_id],
             )
 
-    def held(self, batch: Batch, because: str, alert: Alert) -> None:
-        """Close the batch unpublished and queue the alert in the same transaction: neither without the other."""
+    def held(self, batch: Batch, because: str, alert: Alert | None, *, wanted_deletes: int | None = None) -> None:
+        """Close the batch unpublished and queue the alert in the same transaction: neither without the other.
+
+        Args:
+            alert: None where another batch's alert tells of it.
+            wanted_deletes: Rows that it would have deleted, where that is why; a later run may be allowed as many.
+        """
         with self._changing(batch, "held", because=because):
             self._session.execute(
-                "update ledger.batch set state = 'held', held_because = %s where batch_id = %s",
-                [because, batch.batch_id],
+                "update ledger.batch set state = 'held', held_because = %s, wanted_deletes = %s where batch_id = %s",
+                [because, wanted_deletes, batch.batch_id],
             )
-            self._queue(alert)
+            if alert is not None:
+                self._queue(alert)
             self._release(batch)
+        failpoint("hold.recorded")
 
     def published(self, batch: Batch) -> None:
         """Open the gate: the batch, and what earlier unpublished batches of its window left, may be seen.
@@ -212,10 +250,18 @@ class Batches(Letters):
                 self._move_watermark(batch)
             self._release(batch)
 
+    def published_together(self, batches: Iterable[Batch]) -> None:
+        """Open the gate for all of them, or for none."""
+        with self._doing("group", "publishing"):
+            for batch in batches:
+                self.published(batch)
+
     def batch(self, batch_id: int) -> Batch:
         """The batch as it stands. Raises TerminalError where there is none."""
         rows = self._all(
-            "select batch.*, lower_snapshot::text as lower_text, upper_snapshot::text as upper_text"
+            "select batch.*, lower_snapshot::text as lower_text, upper_snapshot::text as upper_text,"
+            " (select asked.wanted_deletes from ledger.batch as asked where asked.batch_id = batch.approves)"
+            " as approved_deletes"
             " from ledger.batch where batch_id = %s",
             batch_id,
         )
@@ -251,17 +297,22 @@ class Batches(Letters):
         """What to read. A run that is run again reads what it read; a batch that owes everything is called full.
 
         Everything is owed by a first batch, and by the first one after a change of what decides rows and values:
-        rows that nobody touched since would keep what the old mapping made of them, and counts cannot tell.
+        rows that nobody touched since would keep what the old mapping made of them, and counts cannot tell. Batches
+        that moved no watermark count too: one that was held, died or read a window may have written by other files.
         """
         if request.mode is None and earlier is not None and earlier["mode"] == Mode.FULL:
             return Mode.FULL
         mode = _asked_mode(job, request)
         if mode is Mode.INCREMENTAL:
-            mark = self._one(
-                "select rows_hash from ledger.watermark join ledger.batch using (job_id, batch_id) where job_id = %s",
+            since = self._one(
+                "select bool_and(batch.rows_hash is not distinct from %s) as is_same"
+                " from ledger.watermark as mark join ledger.batch using (job_id)"
+                " where job_id = %s and (batch.batch_id = mark.batch_id or batch.batch_id > mark.batch_id"
+                "   and batch.extracted_at is not null and not batch.is_dry_run)",
+                job.rows_hash,
                 job.id,
             )
-            if mark is None or mark["rows_hash"] != job.rows_hash:
+            if since is None or not since["is_same"]:
                 return Mode.FULL
         return mode
 
@@ -315,6 +366,30 @@ class Batches(Letters):
         )
         return int(cast("dict[str, Any]", row)["batch_id"])
 
+    def _approve_deletes(self, job: SyncJob, batch_id: int, request: RunRequest) -> None:
+        """Let a batch delete as many rows as another one was held for. Once: a batch that used it has published."""
+        asked = self._one(
+            "select held.wanted_deletes, exists (select from ledger.batch as used where used.approves = held.batch_id"
+            " and used.state = 'published') as is_used from ledger.batch as held where held.job_id = %s"
+            " and held.batch_id = %s and held.state = 'held' and held.wanted_deletes is not null",
+            job.id,
+            request.approve_deletes,
+        )
+        if asked is None or asked["is_used"] or not request.reason.strip():
+            why = (
+                f"batch {request.approve_deletes} of this job is not held for its deletes"
+                if asked is None
+                else "that approval is used up"
+                if asked["is_used"]
+                else "an approval needs a reason, which the audit trail keeps"
+            )
+            raise TerminalError(f"{job.id}: deletes cannot be approved: {why}. Nothing was opened.")
+        self._session.execute(
+            "update ledger.batch set approves = %s where batch_id = %s", [request.approve_deletes, batch_id]
+        )
+        detail = {"approves": request.approve_deletes, "rows": asked["wanted_deletes"], "reason": request.reason}
+        self._audit(job.id, batch_id, "deletes_approved", detail)
+
     def _take(self, job_id: str, batch_id: int) -> None:
         self._session.execute(
             "with taken as (update ledger.job set epoch = epoch + 1, batch_id = %s where job_id = %s returning epoch)"
@@ -348,7 +423,11 @@ class Batches(Letters):
             " select job_id, batch_id, upper_snapshot, upper_cursor, source_as_of from ledger.batch where batch_id = %s"
             " on conflict (job_id) do update set batch_id = excluded.batch_id, snapshot = excluded.snapshot,"
             " cursor_floor = excluded.cursor_floor, source_as_of = excluded.source_as_of, moved_at = clock_timestamp()"
-            " where pg_snapshot_xmin(watermark.snapshot) <= pg_snapshot_xmin(excluded.snapshot)",
+            " where pg_snapshot_xmin(watermark.snapshot) <= pg_snapshot_xmin(excluded.snapshot)"
+            "    or exists (select from ledger.batch as now, ledger.batch as was"  # numbers of two sources say nothing
+            "      where now.batch_id = excluded.batch_id and was.batch_id = watermark.batch_id and (now.accepts_source"
+            "        or (now.source_identity -> 'connection', now.source_identity -> 'table')"
+            "         <> (was.source_identity -> 'connection', was.source_identity -> 'table')))",
             [batch.batch_id],
         )
 
@@ -379,9 +458,9 @@ class Batches(Letters):
         try:
             with telling("recording the end of an attempt in the ledger"):
                 self._session.execute(
-                    "update ledger.attempt set ended_at = clock_timestamp(), outcome = %s, error_type = %s"
-                    " where attempt_id = %s",
-                    [outcome, type(error).__name__ if error else None, attempt_id],
+                    "update ledger.attempt set ended_at = clock_timestamp(), outcome = %s, error_type = %s,"
+                    " sqlstate = %s where attempt_id = %s",
+                    [outcome, type(error).__name__ if error else None, getattr(error, "sqlstate", None), attempt_id],
                 )
         except SynclineError:
             if error is None:
@@ -398,17 +477,33 @@ def _asked_mode(job: SyncJob, request: RunRequest) -> Mode:
         raise TerminalError(f"{job.id}: mode {mode} is not possible: {why}. Nothing was done. Use mode full.")
     if mode is Mode.WINDOW and request.window is None:
         raise TerminalError(f"{job.id}: mode window needs a window: from when to when? Nothing was done.")
+    if request.accept_source and (mode is not Mode.FULL or request.tenants or not request.reason.strip()):
+        raise TerminalError(
+            f"{job.id}: to accept another source needs mode full, every tenant and a reason. Nothing was done. "
+            f"`syncline run {job.id} --mode full --accept-source --reason '<why>'`"
+        )
     if job.target.write == "replace" and request.tenants:
         raise TerminalError(f"{job.id}: a replacing job cannot run for some tenants: the others would vanish.")
     return mode
 
 
-def _may_go_on(job: SyncJob, earlier: dict[str, Any]) -> bool:
-    return not State(earlier["state"]).is_final and earlier["manifest_hash"] == job.manifest_hash
+def _may_go_on(job: SyncJob, request: RunRequest, mode: Mode, earlier: dict[str, Any]) -> bool:
+    """Whether an earlier batch of the run is unfinished, and what the run asks for now."""
+    window = request.window if mode is Mode.WINDOW and request.window else (None, None)
+    return (
+        not State(earlier["state"]).is_final
+        and earlier["manifest_hash"] == job.manifest_hash
+        and earlier["mode"] == mode
+        and earlier["is_dry_run"] == request.dry_run
+        and (earlier["window_from"], earlier["window_to"]) == window
+        and sorted(earlier["tenants"] or []) == sorted(request.tenants or [])
+    )
 
 
 def _batch(row: dict[str, Any]) -> Batch:
-    lower = upper = None
+    lower = upper = difference = None
+    if row["range_bits"] is not None:
+        difference = Difference(row["range_bits"], row["compared_ranges"], row["differing_ranges"], row["equal_rows"])
     if row["lower_text"] is not None:
         lower = Lower(row["lower_text"], row["lower_cursor"])
     if row["upper_text"] is not None:
@@ -429,4 +524,7 @@ def _batch(row: dict[str, Any]) -> Batch:
         manifest_hash=row["manifest_hash"],
         verdict=Verdict(row["verdict"]),
         held_because=row["held_because"],
+        accepts_source=row["accepts_source"],
+        difference=difference,
+        approved_deletes=row["approved_deletes"],
     )

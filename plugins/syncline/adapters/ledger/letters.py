@@ -37,6 +37,17 @@ class Letters(LedgerSession):
         )
         return [(row["dead_letter_id"], row["source_key"]) for row in rows]
 
+    def _reject_anew(self, batch: Batch, letters: Iterable[list[Letter]]) -> None:
+        """The batch's rejected rows; those of an earlier try are among them again, or good by now."""
+        self._session.execute(
+            "update ledger.dead_letter set state = 'superseded', settled_by = %s, settled_at = clock_timestamp()"
+            " where batch_id = %s and state = 'open'",
+            [batch.batch_id, batch.batch_id],
+        )
+        if not batch.is_dry_run:
+            for portion in letters:
+                self._bury(batch, portion)
+
     def _bury(self, batch: Batch, letters: list[Letter]) -> None:
         """Keep rejected rows, sealed; an older letter of the same row is superseded."""
         vault = Vault.from_environment()
@@ -63,6 +74,7 @@ class Letters(LedgerSession):
 def _sealed(batch: Batch, letter: Letter, vault: Vault) -> tuple[Any, ...]:
     key = json.dumps(letter.source_key, ensure_ascii=False)
     payload, key_id = vault.seal(letter.payload, tenant_id=letter.tenant_id, job_id=batch.job_id, key=key)
-    errors = [dict(zip(("column", "code"), said.split(":", 1), strict=True)) for said in letter.errors]
+    # The third part stands where the target refused the row: its constraint, or the SQLSTATE.
+    errors = [dict(zip(("column", "code", "by"), said.split(":", 2), strict=False)) for said in letter.errors]
     target_key = json.dumps(letter.target_key, ensure_ascii=False) if letter.target_key is not None else None
     return (batch.job_id, batch.batch_id, letter.tenant_id, key, target_key, json.dumps(errors), payload, key_id)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
-from syncline.adapters.ledger.batches import Batches
+from syncline.adapters.ledger.batches import COUNTS, Batches
+from syncline.core.job import SyncJob
 from syncline.core.values import BatchSummary
 
 LAST_BATCHES = """
 select job.job_id, job.criticality, job.source_system, job.target_system, job.sla_latency_s_max,
-       batch.batch_id, batch.mode, batch.state, batch.verdict, batch.held_because,
+       batch.batch_id, batch.mode, batch.state, batch.verdict, batch.held_because, batch.schema_notes,
        (select concat_ws(' ', step, 'failed:', error_type, '(SQLSTATE ' || sqlstate || ')')
         from ledger.attempt as tried where tried.batch_id = batch.batch_id and tried.outcome = 'failed'
           and tried.attempt_id = (select max(attempt_id) from ledger.attempt as a where a.batch_id = batch.batch_id))
@@ -45,7 +47,7 @@ class Reports(Batches):
     """Questions about what was done."""
 
     def source_rows(self, batch_id: int) -> dict[str, int]:
-        """Tenant -> rows of the whole source as of the batch's cut-off."""
+        """Tenant -> rows that the target should hold as of the batch's cut-off; of a window, its own."""
         rows = self._all(
             "select tenant_id, source_rows from ledger.tenant_count where batch_id = %s and source_rows is not null",
             batch_id,
@@ -61,6 +63,28 @@ class Reports(Batches):
         )
         return {row["tenant_id"] for row in rows}
 
+    def covering_batch(self, job: SyncJob, *, until: datetime) -> int | None:
+        """The batch at the watermark, if it read the whole source after `until` with today's mapping."""
+        row = self._one(
+            "select batch_id from ledger.watermark as mark join ledger.batch using (job_id, batch_id)"
+            " where job_id = %s and batch.mode = 'full' and rows_hash = %s and mark.source_as_of >= %s",
+            job.id,
+            job.rows_hash,
+            until,
+        )
+        return row["batch_id"] if row else None
+
+    def epoch_at_rest(self, job: SyncJob) -> int:
+        """The newest epoch of a job that nobody runs just now.
+
+        Raises:
+            TerminalError: A batch of the job is under way.
+        """
+        with self._doing(job.id, "looking for a batch under way"):
+            self._refuse_if_under_way(job)
+            row = self._one("select epoch from ledger.job where job_id = %s", job.id)
+        return row["epoch"] if row is not None else 0
+
     def summary(self, batch_id: int) -> BatchSummary:
         """What is told about a batch: ids and counts."""
         batch, balance = self.batch(batch_id), self.counts(batch_id)
@@ -72,10 +96,22 @@ class Reports(Batches):
         """Per registered job: its last batch with counts, its watermark and open dead letters."""
         return self._all(LAST_BATCHES, job_id, job_id)
 
+    def last_dry_run(self, job_id: str) -> dict[str, Any]:
+        """What the job's newest dry run would have changed; nothing without one."""
+        columns = ("batch_id", "mode", "loaded_at", "window_from", "window_to", *COUNTS)
+        row = self._one(
+            "select * from ledger.batch where job_id = %s and state = 'dry_run' order by batch_id desc limit 1", job_id
+        )
+        return {"last_dry_run": {name: row[name] for name in columns if row[name] is not None}} if row else {}
+
     def open_reasons(self, job_id: str, limit: int = 5, *, batch_id: int | None = None) -> dict[str, int]:
-        """`column:code` -> open dead letters that have it, the most frequent first; of one batch, or of all."""
+        """`column:code` -> open dead letters that have it, the most frequent first; of one batch, or of all.
+
+        What the target refused tells by which constraint, or by which SQLSTATE.
+        """
         rows = self._all(
-            "select concat(error ->> 'column', ':', error ->> 'code') as said, count(*) as letters"
+            "select concat(error ->> 'column', ':', error ->> 'code', ' by ' || (error ->> 'by')) as said,"
+            " count(*) as letters"
             " from ledger.dead_letter, jsonb_array_elements(errors) as error"
             " where job_id = %s and state = 'open' and (%s::bigint is null or batch_id = %s)"
             " group by 1 order by 2 desc, 1 limit %s",

@@ -9,35 +9,19 @@ import psycopg
 
 from syncline.adapters.catalog import read_catalog
 from syncline.adapters.target.session import TargetSession
+from syncline.adapters.target.walls import wall_faults
+from syncline.core.catalogs.fitting import drifted
 from syncline.core.catalogs.fitting_target import fit_target
-from syncline.core.errors import EnvironmentFailure, SchemaDrift
+from syncline.core.errors import EnvironmentFailure
 from syncline.core.job import SyncJob
 
-# A role counts with all that it may become by SET ROLE. Permissive policies add up: one open door is enough.
-BOUNDARY = """
-    select bool_or(r.rolsuper or r.rolbypassrls), bool_or(r.oid = c.relowner),
-           bool_and(c.relrowsecurity and c.relforcerowsecurity),
-           exists (
-               select from pg_policy as p, unnest(p.polroles) as bound
-               cross join lateral (values (p.polqual), (p.polwithcheck)) as rule (tree)
-               where p.polrelid = to_regclass(%(table)s) and p.polpermissive and rule.tree is not null
-                 and (bound = 0 or pg_has_role(%(role)s, bound, 'usage'))
-                 and pg_get_expr(rule.tree, p.polrelid) not like '%%scoped_tenants()%%'),
-           bool_or(c.relrowsecurity) and not exists (
-               select from pg_policy as p, unnest(p.polroles) as bound
-               where p.polrelid = to_regclass(%(table)s) and p.polpermissive
-                 and (bound = 0 or pg_has_role(%(role)s, bound, 'usage')))
-    from pg_class as c, pg_roles as r
-    where c.oid = to_regclass(%(table)s)
-      and (pg_has_role(session_user, r.oid, 'member') or pg_has_role(%(role)s, r.oid, 'member'))
-"""
-
-UNFORCED = "the table has not both ENABLE and FORCE ROW LEVEL SECURITY"
 CORRIDOR = """
     select session_user, r.oid is not null, coalesce(pg_has_role(session_user, r.oid, 'member'), false),
            exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace
                    where n.nspname = 'syncline' and p.proname = 'enter') and s.oid is not null,
-           coalesce(has_schema_privilege(session_user, s.oid, 'create'), false)
+           coalesce(has_schema_privilege(session_user, s.oid, 'create'), false),
+           exists (select from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
+                   where n.nspname = 'syncline' and c.relname = 'agreed')
     from (values (1)) as once
     left join pg_roles as r on r.rolname = %(role)s
     left join pg_namespace as s on s.nspname = 'staged'
@@ -47,28 +31,41 @@ CORRIDOR = """
 class Boundary(TargetSession):
     """Refuse a target that does not fit, before anything is read or written."""
 
+    _shape: dict[str, str] = {}  # noqa: RUF012  # replaced by the preflight, never filled
+
     def preflight(self) -> None:
         """Stop before the first row: columns that do not fit, or a role that row-level security would not bind."""
         with self._transaction("looking at the target"):
+            self._look_at_corridor()
             self._become_tenant()  # the login may not even see the table's schema
             self._look_at_columns()
             self._look_at_role()
 
+    def _look_at_corridor(self) -> None:
+        wrong = [f"{said} ({mend})" for said, mend in corridor_faults(self.job, self._session)]
+        if wrong:
+            raise EnvironmentFailure(
+                f"{self.job.id}: '{self.job.target.connection}' does not lend what Syncline needs: {'; '.join(wrong)}. "
+                f"Nothing was read or written. See include/target/README.md."
+            )
+
     def _look_at_columns(self) -> None:
         target = self.job.target
         catalog = read_catalog(self._session, [target.table], role=target.role)
-        wrong = [misfit.said for misfit in fit_target(self.job, catalog) if misfit.weight == "certain"]
+        table = catalog.tables.get(target.table)
+        self._shape = table.shape if table is not None else {}
+        wrong = [misfit for misfit in fit_target(self.job, catalog) if misfit.weight == "certain"]
         if wrong:
-            raise SchemaDrift(
-                f"{self.job.id}: {target.table} at '{target.connection}' differs from the mapping: "
-                f"{'; '.join(wrong)}. Nothing was read or written. Mend the mapping or the table; "
-                f"`syncline check --connect {self.job.id}` says how."
-            )
+            raise drifted(self.job, f"{target.table} at '{target.connection}'", wrong, "Nothing was read or written")
+
+    def columns(self) -> dict[str, str]:
+        """Column -> type of the table that is written, as the preflight found it."""
+        return self._shape
 
     def _look_at_role(self) -> None:
         if self.job.tenant_column is None:
             return
-        wrong = boundary_faults(self.job, self._session)
+        wrong = wall_faults(self.job, self._session)
         self._session.execute("reset role")
         wrong += [f"{said} ({mend})" for said, mend in grant_faults(self.job, self._session)]
         if wrong:
@@ -76,20 +73,6 @@ class Boundary(TargetSession):
                 f"{self.job.id}: the tenant boundary of {self.job.target.table} is not the database's: "
                 f"{'; '.join(wrong)}. Nothing was read or written. See include/target/README.md."
             )
-
-
-def boundary_faults(job: SyncJob, session: psycopg.Connection) -> list[str]:
-    """Why row-level security would not keep the job's tenants apart. The session acts as the target's role."""
-    row = session.execute(BOUNDARY, {"table": job.target.table, "role": job.target.role}).fetchone()
-    exempt, owner, forced, unscoped, shut = row or (True, True, False, True, True)
-    told = (
-        (exempt, "a role that loads is, or may become, a superuser or one with BYPASSRLS"),
-        (owner, "a role that loads owns the table, or may become its owner"),
-        (not forced, UNFORCED),
-        (unscoped, f"a policy lets {job.target.role} in without syncline.scoped_tenants()"),
-        (shut, f"no policy lets {job.target.role} in: it would see and write no row"),
-    )
-    return [said for is_wrong, said in told if is_wrong]
 
 
 def grant_faults(job: SyncJob, session: psycopg.Connection) -> list[tuple[str, str]]:
@@ -107,12 +90,14 @@ def corridor_faults(job: SyncJob, session: psycopg.Connection) -> list[tuple[str
     """What the target does not lend yet, each with its remedy; asked as the login itself."""
     role = job.target.role
     row = session.execute(CORRIDOR, {"role": role}).fetchone()
-    login, is_role, is_member, is_installed, may_stage = row or ("", False, False, False, False)
+    login, is_role, is_member, is_installed, may_stage, is_current = row or ("", *[False] * 5)
     if not is_installed:
         return [("schemas syncline and staged are missing", "the target's owner runs include/target/001_corridor.sql")]
     told = (
         (not is_role, f"role {role} does not exist", "see include/target/README.md"),
         (is_role and not is_member, f"login {login} may not become role {role}", f"grant {role} to {login};"),
+        (not is_current, "the corridor is of an older version, without all its tables",
+         "the target's owner runs include/target/001_corridor.sql again"),
         (not may_stage, f"login {login} may not create tables in schema staged",
          f"grant usage, create on schema staged to {login};"),
     )  # fmt: skip

@@ -10,6 +10,7 @@ from psycopg.sql import Composable
 
 from syncline.adapters.target.session import Column, TargetSession, s, t
 from syncline.core.compile import REJECT
+from syncline.core.values import Mode
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,18 @@ class Counting(TargetSession):
     """Independent numbers about the final table."""
 
     def count_rows(self, tenants: Iterable[str]) -> dict[str, int]:
-        """Rows of the final table per tenant, counted now, whoever wrote them; softly deleted ones are not."""
+        """Rows of the final table per tenant, counted now, whoever wrote them; softly deleted ones are not.
+
+        Of a window those rows whose key it has staged, rejected ones too: the older version of such a row may stand.
+        """
         target = self.job.target
         is_deleted: Composable = t(target.deleted) if target.deleted else sql.SQL("false")
         tenant = sql.SQL("{}::text").format(t(self.job.tenant_column)) if self.job.tenant_column else sql.Literal("")
-        statement = sql.SQL("select {}, count(*) from {} as t where {} is not true group by 1").format(
-            tenant, self._table, is_deleted
+        which: Composable = sql.SQL("")
+        if self.batch.mode is Mode.WINDOW:
+            which = sql.SQL(" and exists (select from {} as s where {})").format(self._staged, self._same_key())
+        statement = sql.SQL("select {}, count(*) from {} as t where {} is not true{} group by 1").format(
+            tenant, self._table, is_deleted, which
         )
         with self._transaction("counting the target"):
             self._enter(tenants)
@@ -45,7 +52,10 @@ class Counting(TargetSession):
             return {row[0] for row in rows}
 
     def settle_letters(self, tenants: Iterable[str], keys: Iterable[DeadKey]) -> tuple[list[int], dict[str, int]]:
-        """What became of waiting rows: letters that this batch settled, and per tenant those not in the target."""
+        """What became of waiting rows: letters that this batch settled, and per tenant those not in the target.
+
+        A window is excused only for rows that it rejected itself: others were not counted for it.
+        """
         with self._transaction("comparing dead letters"):
             self._session.execute(
                 "create temp table waiting (id bigint, tenant text, key text[], is_new boolean) on commit drop"
@@ -60,13 +70,22 @@ class Counting(TargetSession):
             settled = self._settled_letters()
             self._become_tenant()
             absent = sql.SQL(
-                "select tenant, count(*) from waiting where id <> all(%s) and not exists"
+                "select tenant, count(*) from waiting where id <> all(%s) and (is_new or %s) and not exists"
                 " (select from {} as t where {}) group by 1"
             ).format(self._table, self._same_key_as_waiting(t, self.job.target.key))
-            return settled, dict(self._session.execute(absent, [settled]).fetchall())
+            counts_old = self.batch.mode is not Mode.WINDOW
+            return settled, dict(self._session.execute(absent, [settled, counts_old]).fetchall())
 
     def _settled_letters(self) -> list[int]:
-        """Older letters whose row came through clean in this batch; none where the staging table is gone."""
+        """Older letters whose row came through clean in this batch; none where the staging table is gone.
+
+        A batch that compared everything tells each rejected row anew, so a row that it did not reject is clean: the
+        row may lie in a range that is equal, and is not staged.
+        """
+        if self.batch.mode is Mode.FULL and self.batch.difference is not None:
+            mended = "select id from waiting where not is_new and (%s::text[] is null or tenant = any(%s))"
+            tenants = list(self.batch.tenants) if self.batch.tenants is not None else None
+            return [row[0] for row in self._session.execute(mended, [tenants, tenants])]
         if not self._session.execute("select from waiting where not is_new limit 1").rowcount:
             return []
         known = self._session.execute("select to_regclass(%s)", [self._staged.as_string(None)]).fetchone()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import datetime
 
@@ -16,17 +17,20 @@ from psycopg.sql import Composable
 from psycopg.types.json import Jsonb
 
 from syncline.adapters.failpoints import failpoint
-from syncline.adapters.target.session import TargetSession, listed, s, t
-from syncline.core.compile import DELETED, REJECT
+from syncline.adapters.target.absent import WORK_MEM, Absent
+from syncline.adapters.target.session import listed, s, t
+from syncline.core.compile import DELETED, REJECT, VERSION
 from syncline.core.errors import TransientError
 from syncline.core.values import Balance, Counts
 
-WORK_MEM = "128MB"  # the join of 2 million staged rows stays in memory
+LARGE_SHARE = 0.1  # of the target's size: beyond it a scan of the target is cheaper than looking rows up
 log = logging.getLogger(__name__)
 
 
-class Loading(TargetSession):
+class Loading(Absent):
     """The one transaction that changes a target."""
+
+    _has_newer_deletes = False
 
     def load(self, tenants: Iterable[str], *, loaded_at: datetime, before_commit: Callable[[Balance], None]) -> Balance:
         """Load the staging table in one transaction; counts by outcome per tenant.
@@ -38,22 +42,63 @@ class Loading(TargetSession):
             Fenced: A newer attempt of the job has entered; nothing was written.
             TenantRefused: The target does not grant a tenant of the batch.
             TransientError: Somebody else changed the table meanwhile; nothing was written.
+            RowRefused: A row is refused; nothing was written. `load_apart` finds out which.
         """
         with self._transaction("loading"):
-            self._enter(tenants)
-            if (earlier := self._marker()) is not None:  # committed by an older attempt while this one waited
+            if (earlier := self._begin(tenants)) is not None:
                 return earlier
-            self._session.execute(sql.SQL("set local work_mem = {}").format(sql.Literal(WORK_MEM)))
-            self._become_tenant()
-            self._enums = self._find_enums()
-            judged = self._judge()
-            if not self.batch.is_dry_run:
+            self._analyse_if_large()
+            self._act_as_tenant()
+            judged = self._judge().merged(self._count_absent())
+            # A dry run writes too, and takes it back: what the target refuses, only the target can say.
+            with self._session.transaction(force_rollback=True) if self.batch.is_dry_run else nullcontext():
                 self._write(judged, loaded_at)
-                self._session.execute("reset role")
+                if self.batch.is_dry_run:
+                    self._session.execute("set constraints all immediate")
+            self._session.execute("reset role")
+            if not self.batch.is_dry_run:
+                self._agree()
                 self._mark(judged)
             failpoint("load.before_commit")
             before_commit(judged)
         return judged
+
+    def _begin(self, tenants: Iterable[str]) -> Balance | None:
+        """Pass the fence; the marker's counts where an older attempt committed while this one waited."""
+        self._enter(tenants)
+        earlier = self._marker()
+        if earlier is None:
+            self._session.execute(sql.SQL("set local work_mem = {}").format(sql.Literal(WORK_MEM)))
+            self._note_own_writes()
+        return earlier
+
+    def _analyse_if_large(self) -> None:
+        """Have the planner know that nearly all rows are good; without statistics it thinks of one in 200.
+
+        Of a small batch it is right to look each row up in the target's index, and with statistics it would not.
+        """
+        staged_bytes = self._size_of(self._staged)
+        self._become_tenant()  # the login may not even see the table's schema
+        target_bytes = self._size_of(self._table)
+        self._session.execute("reset role")
+        if staged_bytes > LARGE_SHARE * target_bytes:
+            columns = listed(sql.Identifier(name) for name in (REJECT, DELETED))
+            self._session.execute(sql.SQL("analyze {} ({})").format(self._staged, columns))
+
+    def _size_of(self, table: Composable) -> int:
+        row = self._session.execute("select pg_relation_size(to_regclass(%s))", [table.as_string(None)]).fetchone()
+        return (row[0] if row else None) or 0
+
+    def _act_as_tenant(self) -> None:
+        """From here on row-level security binds the transaction; what the statements depend on is looked up."""
+        self._become_tenant()
+        self._enums = self._find_enums()
+        newer = self._session.execute(
+            sql.SQL("select from syncline.deleted where job_id = {} and source_as_of > {} limit 1").format(
+                sql.Literal(self.job.id), self._as_of()
+            )
+        )
+        self._has_newer_deletes = newer.rowcount > 0
 
     def _judge(self) -> Balance:
         """The outcome of every staged row against the table as it stands, before anything is written."""
@@ -77,13 +122,17 @@ class Loading(TargetSession):
         target = self.job.target
         is_new = sql.SQL("{} is null").format(t(target.key[0]))
         if target.write == "append":
-            return sql.SQL("case when {} then 'inserted' else 'unchanged' end").format(is_new)
+            return sql.SQL("case when not {} then 'unchanged' when {} then 'superseded' else 'inserted' end").format(
+                is_new, self._is_gone()
+            )
         return sql.SQL(
-            "case when {is_new} then case when {deleted} then 'unchanged' else 'inserted' end"
+            "case when {is_new} then case when {deleted} then 'unchanged' when {gone} then 'superseded'"
+            " else 'inserted' end"
             " when {older} then 'superseded'"
             " when {deleted} then {delete} when {differs} then 'updated' else 'unchanged' end"
         ).format(
             is_new=is_new,
+            gone=self._is_gone(),
             deleted=s(DELETED),
             older=self._is_older(),
             differs=self._differs(),
@@ -95,9 +144,8 @@ class Loading(TargetSession):
     def _write(self, judged: Balance, loaded_at: datetime) -> None:
         """Write what was judged to differ. The numbers must agree: the judge counted, the statements wrote."""
         total = judged.total
-        if self.job.target.write == "replace":
-            self._remove_absent()
         for statement, expected in (
+            (self._remove_absent(loaded_at), total.removed_rows),
             (self._delete(loaded_at), total.deleted_rows),
             (self._update(loaded_at), total.updated_rows),
             (self._insert(loaded_at), total.inserted_rows),
@@ -110,21 +158,14 @@ class Loading(TargetSession):
                     f"changes {self.job.target.table}. Rolled back, nothing was written"
                 )
 
-    def _remove_absent(self) -> None:
-        """Replace: rows that the batch does not carry leave the table; readers see it at commit, all at once."""
-        removed = self._session.execute(
-            sql.SQL("delete from {} as t where not exists (select from {} as s where {} and not {})").format(
-                self._table, self._staged, self._same_key(), s(DELETED)
-            )
-        ).rowcount
-        log.info("absent rows removed job=%s batch=%d removed_rows=%d", self.job.id, self.batch.batch_id, removed)
-
     def _insert(self, loaded_at: datetime) -> sql.Composed:
         names = [*self.job.mapping.fields]
         return sql.SQL(
             "insert into {table} ({columns}) select {values} from {staged} as s"
-            " where {reject} is null and not {deleted} and not exists (select from {table} as t where {key})"
+            " where {reject} is null and not {deleted} and not {gone}"
+            " and not exists (select from {table} as t where {key})"
         ).format(
+            gone=self._is_gone(),
             table=self._table,
             staged=self._staged,
             reject=s(REJECT),
@@ -159,7 +200,9 @@ class Loading(TargetSession):
         )
         deleted, version = self.job.target.deleted, self.job.target.version
         if not self._is_soft or deleted is None:
-            return sql.SQL("delete from {} as t using {} as s where {}").format(self._table, self._staged, which)
+            return self._marking(
+                sql.SQL("delete from {} as t using {} as s where {}").format(self._table, self._staged, which)
+            )
         settings = {deleted: sql.SQL("true")} | self._stamps(loaded_at)
         if version is not None:
             settings[version] = s(version)
@@ -174,12 +217,85 @@ class Loading(TargetSession):
             [self.batch.batch_id, self.job.id, self.batch.epoch, Jsonb(counts)],
         )
 
+    def _note_own_writes(self) -> None:
+        """The transactions of this job's batches, for `_is_older`: the tenant role may not read all markers."""
+        if self.job.target.version is None:
+            return
+        self._session.execute("create temp table own_writes (by_xact xid) on commit drop")
+        self._session.execute(
+            "insert into own_writes select xmin from syncline.marker where job_id = %s and batch_id < %s",
+            [self.job.id, self.batch.batch_id],
+        )
+        self._session.execute(sql.SQL("grant select on own_writes to {}").format(sql.Identifier(self.job.target.role)))
+
     def _is_older(self) -> Composable:
-        """Law 5: late is not newer. Unknown versions do not decide."""
+        """Law 5: late is not newer. Unknown versions do not decide.
+
+        Nor do versions decide over a row that stands as an earlier batch of this job wrote it: the fence puts this
+        batch's snapshot after that one's, so a version that went back is a clock of the source that did.
+        """
         version = self.job.target.version
+        if self.job.target.side_table:
+            return self._is_agreed_newer()
         if version is None:
             return sql.SQL("false")
-        return sql.SQL("coalesce({} > {}, false)").format(t(version), s(version))
+        return sql.SQL("(coalesce({} > {}, false) and t.xmin not in (select by_xact from own_writes))").format(
+            t(version), s(version)
+        )
+
+    def _is_agreed_newer(self) -> Composable:
+        """Whether another job has agreed on a newer version of the row, beside a table that has no column for it."""
+        return sql.SQL(
+            "exists (select from syncline.agreed as a where a.relation = {} and a.tenant_id = {}"
+            " and a.key = array[{}] and a.version > {} and a.job_id <> {})"
+        ).format(
+            sql.Literal(self.job.target.table),
+            self._tenant_of_target(),
+            listed(sql.SQL("{}::text").format(t(name)) for name in self.job.target.key),
+            s(VERSION),
+            sql.Literal(self.job.id),
+        )
+
+    def _agree(self) -> None:
+        """Keep the version of each row that this batch brought, unless another job's is newer."""
+        if not self.job.target.side_table:
+            return
+        self._become_tenant()
+        tenant = sql.SQL("{}::text").format(s(self.job.tenant_column)) if self.job.tenant_column else sql.Literal("")
+        parts = {
+            "relation": sql.Literal(self.job.target.table),
+            "tenant": tenant,
+            "key": listed(sql.SQL("{}::text").format(s(name)) for name in self.job.target.key),
+            "version": s(VERSION),
+            "job": sql.Literal(self.job.id),
+            "batch": sql.Literal(self.batch.batch_id),
+            "staged": self._staged,
+            "good": sql.SQL("{} is null and not {} and {} is not null").format(s(REJECT), s(DELETED), s(VERSION)),
+        }
+        self._session.execute(
+            sql.SQL(
+                "insert into syncline.agreed as a (relation, tenant_id, key, version, job_id, batch_id)"
+                " select {relation}, {tenant}, array[{key}], {version}, {job}, {batch} from {staged} as s where {good}"
+                " on conflict (relation, tenant_id, key) do update set version = excluded.version,"
+                " job_id = excluded.job_id, batch_id = excluded.batch_id"
+                " where a.version <= excluded.version or a.job_id = excluded.job_id"
+            ).format(**parts)
+        )
+        self._session.execute("reset role")
+
+    def _is_gone(self) -> Composable:
+        """Whether the row was deleted after this batch had read it: what is older does not bring it back."""
+        if not self._has_newer_deletes:
+            return sql.SQL("false")
+        return sql.SQL(
+            "exists (select from syncline.deleted as gone where gone.job_id = {} and gone.tenant_id = {}"
+            " and gone.key = array[{}] and gone.source_as_of > {})"
+        ).format(
+            sql.Literal(self.job.id),
+            sql.SQL("{}::text").format(s(self.job.tenant_column)) if self.job.tenant_column else sql.Literal(""),
+            listed(sql.SQL("{}::text").format(s(name)) for name in self.job.target.key),
+            self._as_of(),
+        )
 
     def _differs(self) -> Composable:
         names = [name for name in self.job.mapping.fields if name not in self.job.target.key]
@@ -190,15 +306,6 @@ class Loading(TargetSession):
         if self._is_soft and self.job.target.deleted:
             parts.append(t(self.job.target.deleted))
         return sql.SQL("({})").format(sql.SQL(" or ").join(parts)) if parts else sql.SQL("false")
-
-    def _stamps(self, loaded_at: datetime) -> dict[str, Composable]:
-        stamps = self.job.target.stamps
-        filled: dict[str, Composable] = {}
-        if stamps.batch is not None:
-            filled[stamps.batch] = sql.Literal(self.batch.batch_id)
-        if stamps.loaded_at is not None:
-            filled[stamps.loaded_at] = sql.SQL("{}::timestamptz").format(sql.Literal(loaded_at.isoformat()))
-        return filled
 
 
 def _settings(settings: dict[str, Composable]) -> Composable:

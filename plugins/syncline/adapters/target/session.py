@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 import psycopg
 from psycopg import sql
@@ -33,7 +34,10 @@ class TargetSession:
     def __init__(self, job: SyncJob, batch: Batch, session: psycopg.Connection) -> None:
         self.job, self.batch, self._session = job, batch, session
         self._table = table_identifier(job.target.table)
-        self._staged = sql.Identifier("staged", f"{job.id}__{batch.batch_id}")
+        self._staged: Composable = sql.Identifier("staged", f"{job.id}__{batch.batch_id}")
+        self._ranges = sql.Identifier("staged", f"{job.id}__{batch.batch_id}__r")  # those that differ
+        self._keys = sql.Identifier("staged", f"{job.id}__{batch.batch_id}__k")  # what the source has there
+        self._parts = sql.Identifier("staged", f"{job.id}__{batch.batch_id}__p")  # numbers of those that are staged
         self._enums: dict[str, Composable] = {}  # target column -> its enumeration, as the load found them
 
     def loaded(self) -> Balance | None:
@@ -67,6 +71,21 @@ class TargetSession:
         ).fetchone()
         return None if row is None else Balance({tenant: Counts(**counts) for tenant, counts in row[0].items()})
 
+    def _as_of(self) -> Composable:
+        """The source's clock at the batch's snapshot."""
+        upper = self.batch.upper
+        return sql.SQL("{}::timestamptz").format(sql.Literal(upper.source_as_of.isoformat() if upper else None))
+
+    def _stamps(self, loaded_at: datetime) -> dict[str, Composable]:
+        """Columns that the loader fills, with their values."""
+        stamps = self.job.target.stamps
+        filled: dict[str, Composable] = {}
+        if stamps.batch is not None:
+            filled[stamps.batch] = sql.Literal(self.batch.batch_id)
+        if stamps.loaded_at is not None:
+            filled[stamps.loaded_at] = sql.SQL("{}::timestamptz").format(sql.Literal(loaded_at.isoformat()))
+        return filled
+
     @property
     def _is_soft(self) -> bool:
         return self.job.on_delete == "soft"
@@ -90,10 +109,8 @@ class TargetSession:
     def _transaction(self, what: str) -> Iterator[None]:
         """One transaction, all or nothing; what the driver says about it is told in our words."""
         with (
-            telling(self._doing(what)),
-            connections.naming_holders(
-                self._doing(what), self.job.target.connection, self.job.target.table, "syncline.fence"
-            ),
+            telling(self._doing(what), on=self.job.target.connection),
+            connections.naming_holders(self._doing(what), self.job.target, self.job.target.table, "syncline.fence"),
             self._session.transaction(),
         ):
             yield

@@ -7,12 +7,14 @@ again from the source.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
 from psycopg import sql
+from psycopg.sql import Composable
 
+from syncline.adapters.failpoints import failpoint
 from syncline.adapters.source import tenant_name
 from syncline.adapters.target.session import TargetSession, listed, s
 from syncline.core.compile import REJECT, CompiledMapping, payload
@@ -23,7 +25,7 @@ LEFTOVERS = """
     select relname from pg_class
     where relnamespace = to_regnamespace('staged') and relkind = 'r'
       and pg_get_userbyid(relowner) = current_user
-      and substring(relname from '^' || %(job)s || '__([0-9]+)$')::bigint < %(batch)s
+      and substring(relname from '^' || %(job)s || '__([0-9]+)(?:__[rkp])?$')::bigint < %(batch)s
 """
 # A role counts with all that it may become by SET ROLE. Permissive policies add up: one open door is enough.
 log = logging.getLogger(__name__)
@@ -51,19 +53,61 @@ class Staging(TargetSession):
         """
         with self._transaction("staging"):
             self._enter(())
-            self._session.execute(sql.SQL("drop table if exists {}").format(self._staged))
+            self._make_staging(compiled)
+            self._copy_in(blocks)
+            failpoint("extract.before_commit")
+
+    def make_staging(self, compiled: CompiledMapping) -> None:
+        """A fresh staging table for parts that several sessions stage."""
+        with self._transaction("making the staging table"):
+            self._enter(())
+            self._make_staging(compiled)
             self._session.execute(
-                sql.SQL("create unlogged table {} ({}) with (autovacuum_enabled = false)").format(
-                    self._staged, compiled.staging_columns
+                sql.SQL("create unlogged table {} (number integer primary key, sent_rows bigint)").format(self._parts)
+            )
+
+    def stage_part(self, number: int, blocks: Iterable[bytes], sent_rows: Callable[[], int]) -> None:
+        """Stage one part, unless it is: then whoever did so died before it could say so.
+
+        The fence is asked at the end: its lock is one for all sessions of the job, and they are to work side by side.
+        """
+        with self._transaction("staging a part"):
+            noted = sql.SQL("insert into {} (number) values ({}) on conflict do nothing")
+            if not self._session.execute(noted.format(self._parts, sql.Literal(number))).rowcount:
+                return
+            self._copy_in(blocks)
+            self._session.execute(
+                sql.SQL("update {} set sent_rows = {} where number = {}").format(
+                    self._parts, sql.Literal(sent_rows()), sql.Literal(number)
                 )
             )
-            copy = sql.SQL("copy {} from stdin (format binary)").format(self._staged)
-            with self._session.cursor() as cursor, cursor.copy(copy) as rows:
-                for block in blocks:
-                    rows.write(block)
-            self._session.execute(
-                sql.SQL("grant select on {} to {}").format(self._staged, sql.Identifier(self.job.target.role))
+            self._enter(())
+            failpoint("extract.before_commit")
+
+    def sent_rows(self) -> int:
+        """What the source sent, in all parts."""
+        with self._transaction("looking at the staging table"):
+            row = self._session.execute(
+                sql.SQL("select coalesce(sum(sent_rows), 0) from {}").format(self._parts)
+            ).fetchone()
+        return int(row[0]) if row else 0
+
+    def _make_staging(self, compiled: CompiledMapping) -> None:
+        self._session.execute(sql.SQL("drop table if exists {}, {}").format(self._staged, self._parts))
+        self._session.execute(
+            sql.SQL("create unlogged table {} ({}) with (autovacuum_enabled = false)").format(
+                self._staged, compiled.staging_columns
             )
+        )
+        self._session.execute(
+            sql.SQL("grant select on {} to {}").format(self._staged, sql.Identifier(self.job.target.role))
+        )
+
+    def _copy_in(self, blocks: Iterable[bytes]) -> None:
+        copy = sql.SQL("copy {} from stdin (format binary)").format(self._staged)
+        with self._session.cursor() as cursor, cursor.copy(copy) as rows:
+            for block in blocks:
+                rows.write(block)
 
     def settle_staging(self) -> dict[str, int]:
         """Refuse what no transaction could load, so that it becomes dead letters; returns superseded rows.
@@ -120,7 +164,11 @@ class Staging(TargetSession):
 
     def drop_staging(self) -> None:
         with self._transaction("dropping the staging table"):
-            self._session.execute(sql.SQL("drop table if exists {}").format(self._staged))
+            self._session.execute(
+                sql.SQL("drop table if exists {}, {}, {}, {}").format(
+                    self._staged, self._ranges, self._keys, self._parts
+                )
+            )
 
     def drop_leftovers(self) -> None:
         """Drop staging tables of the job's earlier batches: held or abandoned, they will never be loaded."""
@@ -134,31 +182,41 @@ class Staging(TargetSession):
                 log.info("old staging table dropped job=%s table=%s", self.job.id, name)
 
     def _refuse_foreign_tenants(self, tenant_column: str) -> None:
-        """The payload is the mapped row and its source key: what was read is not kept for rows that looked good."""
         refused = self._refused_tenants(tenant_column)
         if not refused:
             return
+        self._session.execute(
+            sql.SQL(
+                "update {staged} as s set {rejects} = {rejected}"
+                " where {reject} is null and coalesce({tenant}::text, '') = any({refused}::text[])"
+            ).format(
+                staged=self._staged,
+                rejects=sql.Identifier(REJECT),
+                rejected=self._rejected(sql.Literal(f"{tenant_column}:not_granted")),
+                reject=s(REJECT),
+                refused=sql.Literal(refused),
+                tenant=s(tenant_column),
+            )
+        )
+
+    def _rejected(self, said: Composable) -> Composable:
+        """What stands in the reject of a row that looked good, for one reason that is SQL.
+
+        The payload is the mapped row and its source key: what was read is not kept for such rows.
+        """
         fields = self.job.mapping.fields
         source_key = listed(
             part
             for name in self.job.target.key
             for part in (sql.Literal(fields[name].from_), sql.SQL("{}::text").format(s(name)))
         )
-        self._session.execute(
-            sql.SQL(
-                "update {staged} as s set {rejects} = jsonb_build_object('errors', jsonb_build_array({code}),"
-                " 'payload', {payload} || jsonb_build_object({source_key}))"
-                " where {reject} is null and coalesce({tenant}::text, '') = any({refused}::text[])"
-            ).format(
-                staged=self._staged,
-                rejects=sql.Identifier(REJECT),
-                code=sql.SQL("{}::text").format(sql.Literal(f"{tenant_column}:not_granted")),
-                payload=payload("s", {name: spec.type for name, spec in fields.items()}),
-                reject=s(REJECT),
-                source_key=source_key,
-                refused=sql.Literal(refused),
-                tenant=s(tenant_column),
-            )
+        return sql.SQL(
+            "jsonb_build_object('errors', jsonb_build_array({said}::text),"
+            " 'payload', {payload} || jsonb_build_object({source_key}))"
+        ).format(
+            said=said,
+            payload=payload("s", {name: spec.type for name, spec in fields.items()}),
+            source_key=source_key,
         )
 
     def _refused_tenants(self, tenant_column: str) -> list[str]:

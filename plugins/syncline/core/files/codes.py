@@ -108,7 +108,10 @@ CODES: dict[str, Code] = {
         "A schedule that never runs, or not when it says",
         "Refused are expressions without exactly five fields, dates that never come, unknown time zones, runs inside"
         " an avoided range, and times of day that the zone skips in spring: that run would have an empty interval."
-        " `syncline check <manifest>` prints the next three runs.",
+        " A range of `schedule.avoid` is about a run's beginning; one of `source.avoid` or `target.avoid` about all of"
+        " its `run_minutes`, in every season, and it holds for every job that uses that system, whichever manifest says"
+        " it. `syncline check` also notes what meets in the coming week: more runs on a system than its connections,"
+        " and two jobs that write one table. `syncline check <manifest>` prints the next three runs.",
         "write five fields and a zone of the IANA database; choose an hour that every day has",
         Example(
             "manifest",

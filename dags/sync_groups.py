@@ -1,0 +1,24 @@
+"""One Airflow DAG per group of manifests (`group: <name>`): `sync_group__<name>`.
+
+Wiring only. A group with a member that has mistakes has no DAG; broken_manifests.py shows the mistakes.
+"""
+
+from airflow.sdk import get_parsing_context
+
+from syncline.adapters.project import root
+from syncline.core.errors import ManifestInvalid
+from syncline.core.groups import group_names, load_group
+from syncline.orchestration.group_factory import build_group_dag, group_dag_id
+
+HOME = root()
+wanted = get_parsing_context().dag_id
+
+for name in sorted(group_names(HOME)):
+    if wanted in (None, group_dag_id(name)):
+        try:
+            dag = build_group_dag(load_group(HOME, name))
+        except ManifestInvalid:
+            if wanted:
+                raise
+        else:
+            globals()[dag.dag_id] = dag

@@ -1,0 +1,171 @@
+"""Rows of the copy that the source no longer has: compared by ranges of key hashes, counted, and removed.
+
+No flag tells of them and no change time: they are found by what is missing. A batch that looks for them carries the
+numbers of the ranges that differ, and the keys that the source has there; what the copy has beyond these is absent.
+What is removed leaves a marker (`syncline.deleted`), so that nothing older brings it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+import psycopg
+from psycopg import sql
+from psycopg.sql import Composable
+
+from syncline.adapters import comparing
+from syncline.adapters.target.session import TargetSession, listed, s, t
+from syncline.core.checksums import COMPARABLE_SINCE, Columns, range_of, table_checksums
+from syncline.core.compile import DELETED
+from syncline.core.values import NO_TENANT, Balance, Counts, Mode
+
+WORK_MEM = "128MB"
+
+
+class Absent(TargetSession):
+    """Compare the copy by ranges, and let go what is absent."""
+
+    @property
+    def session(self) -> psycopg.Connection:
+        """For whoever must cancel it."""
+        return self._session
+
+    @property
+    def is_comparable(self) -> bool:
+        return self._session.info.server_version >= COMPARABLE_SINCE
+
+    def checksums(self, tenants: Iterable[str], bits: int, *, only_keys: bool) -> bytes:
+        """What the copy holds per range, softly deleted rows left out; see adapters.comparing."""
+        compared = self.job.target.key if only_keys else self.job.mapping.fields
+        alive = [sql.SQL("{} is not true").format(t(self.job.target.deleted))] if self.job.target.deleted else []
+        statement = table_checksums(
+            sql.SQL("{} as t").format(self._table), self._key(), self._columns(compared), bits, where=alive
+        )
+        with self._transaction("comparing"):
+            self._enter(tenants)
+            self._become_tenant()
+            self._session.execute(sql.SQL("set local work_mem = {}").format(sql.Literal(WORK_MEM)))
+            return comparing.told(self._session, statement)
+
+    def is_empty(self, tenants: Iterable[str]) -> bool:
+        """Whether the copy holds no row of these tenants: then there is nothing to compare with."""
+        with self._transaction("looking at the target"):
+            self._enter(tenants)
+            self._become_tenant()
+            return not self._session.execute(sql.SQL("select from {} limit 1").format(self._table)).rowcount
+
+    def stage_ranges(self, ranges: Iterable[int]) -> None:
+        """Note which ranges differ, in a table that survives a crash of the server: an empty one would say 'none'."""
+        with self._transaction("staging the ranges that differ"):
+            self._enter(())
+            self._make(self._ranges, sql.SQL("range integer"))
+            statement = sql.SQL("copy {} from stdin").format(self._ranges)
+            with self._session.cursor() as cursor, cursor.copy(statement) as rows:
+                rows.write("".join(f"{number}\n" for number in ranges).encode())
+            self._session.execute(sql.SQL("analyze {}").format(self._ranges))
+
+    def stage_keys(self, blocks: Iterable[bytes]) -> None:
+        """Note which keys the source has in the ranges that differ, from a binary COPY stream."""
+        typed = listed(
+            sql.SQL("{} {}").format(sql.Identifier(name), self.job.mapping.fields[name].type.sql)
+            for name in self.job.target.key
+        )
+        with self._transaction("staging keys"):
+            self._enter(())
+            self._make(self._keys, typed)
+            statement = sql.SQL("copy {} from stdin (format binary)").format(self._keys)
+            with self._session.cursor() as cursor, cursor.copy(statement) as rows:
+                for block in blocks:
+                    rows.write(block)
+            self._session.execute(sql.SQL("analyze {}").format(self._keys))
+
+    def standing_rows(self, tenants: Iterable[str]) -> int:
+        """Rows of the copy that readers see, within whatever transaction is open."""
+        alive = sql.SQL(" where {} is not true").format(t(self.job.target.deleted)) if self.job.target.deleted else None
+        with self._transaction("counting the target"):
+            self._enter(tenants)
+            self._become_tenant()
+            counted = self._session.execute(
+                sql.SQL("select count(*) from {} as t{}").format(self._table, alive or sql.SQL(""))
+            ).fetchone()
+            self._session.execute("reset role")
+        return counted[0] if counted else 0
+
+    def forget_deleted(self, older_than: str) -> None:
+        """Forget markers that no replay can reach any more."""
+        with self._transaction("forgetting old delete markers"):
+            self._session.execute("select syncline.forget_deleted(%s, %s::interval)", [self.job.id, older_than])
+
+    def _count_absent(self) -> Balance:
+        """Rows per tenant that the source no longer has, before anything is written."""
+        if not self._looks_for_absent:
+            return Balance()
+        count = sql.SQL("select {}, count(*) from {} as t where {} group by 1")
+        found = self._session.execute(count.format(self._tenant_of_target(), self._table, self._is_absent()))
+        return Balance({tenant_id or NO_TENANT: Counts(removed_rows=rows) for tenant_id, rows in found})
+
+    def _remove_absent(self, loaded_at: datetime) -> sql.Composed:
+        deleted = self.job.target.deleted
+        if self._is_soft and deleted is not None:
+            settings = {deleted: sql.SQL("true"), **self._stamps(loaded_at)}
+            assigned = listed(sql.SQL("{} = {}").format(sql.Identifier(n), value) for n, value in settings.items())
+            return sql.SQL("update {} as t set {} where {}").format(self._table, assigned, self._is_absent())
+        return self._marking(sql.SQL("delete from {} as t where {}").format(self._table, self._is_absent()))
+
+    def _marking(self, delete: Composable) -> sql.Composed:
+        """The deletion, and a marker for each row that it takes: as many rows are written as were deleted."""
+        target = self.job.target
+        return sql.SQL(
+            "with gone as ({delete} returning {tenant} as tenant_id, array[{key}] as key, {version} as version)"
+            " insert into syncline.deleted as mark (job_id, tenant_id, key, version, source_as_of, batch_id)"
+            " select {job}, tenant_id, key, version, {as_of}, {batch} from gone"
+            " on conflict (job_id, tenant_id, key) do update set version = excluded.version,"
+            " source_as_of = greatest(mark.source_as_of, excluded.source_as_of), batch_id = excluded.batch_id,"
+            " deleted_at = now()"
+        ).format(
+            delete=delete,
+            tenant=self._tenant_of_target(),
+            key=listed(sql.SQL("{}::text").format(t(name)) for name in target.key),
+            version=t(target.version) if target.version else sql.SQL("null::timestamptz"),
+            job=sql.Literal(self.job.id),
+            as_of=self._as_of(),
+            batch=sql.Literal(self.batch.batch_id),
+        )
+
+    def _is_absent(self) -> Composable:
+        is_kept = self.batch.mode is Mode.INCREMENTAL
+        present = self._keys if is_kept else self._staged
+        living = sql.SQL("") if is_kept else sql.SQL(" and not {}").format(s(DELETED))
+        parts = [
+            sql.SQL("not exists (select from {} as s where {}{})").format(
+                present, self._same_key(), living if self.job.target.write == "replace" else sql.SQL("")
+            )
+        ]
+        if self.batch.difference is not None:
+            number = range_of(self._key(), self.batch.difference.bits)
+            parts.append(sql.SQL("{} in (select range from {})").format(number, self._ranges))
+        if self._is_soft and self.job.target.deleted:
+            parts.append(sql.SQL("{} is not true").format(t(self.job.target.deleted)))
+        return sql.SQL(" and ").join(parts)
+
+    @property
+    def _looks_for_absent(self) -> bool:
+        return self.job.finds_absent(self.batch.mode) and (
+            self.batch.difference is None or self.batch.difference.differing_ranges > 0
+        )
+
+    def _make(self, table: Composable, columns: Composable) -> None:
+        self._session.execute(sql.SQL("drop table if exists {}").format(table))
+        self._session.execute(sql.SQL("create table {} ({})").format(table, columns))
+        self._session.execute(sql.SQL("grant select on {} to {}").format(table, sql.Identifier(self.job.target.role)))
+
+    def _tenant_of_target(self) -> Composable:
+        column = self.job.tenant_column
+        return sql.SQL("{}::text").format(t(column)) if column is not None else sql.Literal(NO_TENANT)
+
+    def _columns(self, names: Iterable[str]) -> Columns:
+        return {name: (t(name), self.job.mapping.fields[name].type) for name in names}
+
+    def _key(self) -> Columns:
+        return self._columns(self.job.target.key)
