@@ -17,7 +17,7 @@ export AIRFLOW__CORE__LOAD_EXAMPLES := False
 export AIRFLOW__COSMOS__ENABLE_TELEMETRY := False
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-once test check bench lock clean bootstrap
+.PHONY: help demo demo-once test faults check bench lock clean bootstrap
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -28,8 +28,11 @@ demo: bootstrap ## Build the demo world, sync it under real Airflow, show the ba
 demo-once: bootstrap ## The same, then stop; exits non-zero if any batch is not `matched`
 	@exec .venv/bin/python -m demo.run --once
 
-test: check ## Check, then run all tests
+test: check ## Check, then run all tests but the long ones
 	@exec .venv/bin/python -m pytest
+
+faults: bootstrap ## Bring about every fault, also those that take minutes, root or a real Airflow
+	@exec .venv/bin/python -m pytest -m "long or not long" tests/faults tests/machines
 
 check: bootstrap ## Lint, format, types, manifests and mappings
 	@.venv/bin/ruff check

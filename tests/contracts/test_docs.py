@@ -25,7 +25,8 @@ LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
 CODE_PATH = re.compile(r"`((?:plugins|include|tests|docs|dags|dbt_project|demo|benchmarks|examples)/[^`\s<>*]+)`")
 # Needs a running Airflow: the demo (tests/demo) imports the same pools from the same function.
 ELSEWHERE = ("python -m syncline.orchestration.pools | airflow pools import /dev/stdin",)
-KINDS = ("make ", ".venv/bin/syncline", ".venv/bin/python benchmarks/")
+UNDER_AIRFLOW = ".venv/bin/airflow backfill"  # tests/demo/test_backfills.py runs them
+KINDS = (UNDER_AIRFLOW, "make ", ".venv/bin/syncline", ".venv/bin/python benchmarks/")
 
 
 def commands() -> list[str]:

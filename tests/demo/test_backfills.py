@@ -7,39 +7,21 @@ it, and every task succeeds on its first try or is skipped with a reason. Minute
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import shutil
-import subprocess
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from urllib.parse import quote
 
-import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
-from psycopg.rows import dict_row
 
-from demo.airflow import Airflow, DagRun
-from demo.problems import free_port
-from demo.servers import EmbeddedServer
-from demo.vault import Vault
-from demo.world.generate import generate
-from demo.world.plan import tenant_ids
-from demo.world.provision import LOGIN_ROLES, hub_conninfo, provision
-from syncline.orchestration.pools import pools
-from tests.conftest import ROOT
 from tests.contracts.test_docs import UNDER_AIRFLOW, commands
+from tests.demo.house import DAG, House, living
 from tests.integration.faults import until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
-JOB, WHOLE_JOB = "mdm__payroll__worker", "mdm__warehouse__country"
-DAG, WHOLE_DAG = f"sync__{JOB}", f"sync__{WHOLE_JOB}"
-CLIENTS = 20
+WHOLE_JOB = "mdm__warehouse__country"
+WHOLE_DAG = f"sync__{WHOLE_JOB}"
 WEEK = ("--from-date", "2026-01-04", "--to-date", "2026-01-11")  # seven runs, which begin at night
 ALL_RUNS = ("--reprocess-behavior", "completed")
 SPREAD = """
@@ -56,114 +38,13 @@ ROWS = "select * from hr.employee order by tenant_id, employee_no"
 VALUES = "select tenant_id, employee_no, pay_status, bank_iban from hr.employee order by 1, 2"
 
 
-@dataclass
-class House:
-    """One Airflow and a small demo world, on a server of their own."""
-
-    airflow: Airflow
-    admin: str
-
-    def sql(self, database: str, statement: str, *parameters: Any) -> list[dict[str, Any]]:
-        conninfo = make_conninfo(self.admin, dbname=database)
-        with psycopg.connect(conninfo, autocommit=True, row_factory=dict_row) as session:
-            cursor = session.execute(statement.encode(), parameters or None)
-            return cursor.fetchall() if cursor.description else []
-
-    def shell(self, command: list[str]) -> str:
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            env={**self.airflow.environment},
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-        return done.stdout
-
-    def backfill(self, *asked: str, dag: str = DAG) -> None:
-        self.shell([str(ROOT / ".venv/bin/airflow"), "backfill", "create", "--dag-id", dag, *asked])
-
-    def get(self, path: str) -> Any:
-        return self.airflow.api._call("GET", path)
-
-    def rest(self, dag: str = DAG) -> None:
-        """Wait until nothing is under way: Airflow closes a backfill some seconds after its last run."""
-
-        def is_quiet() -> bool:
-            time.sleep(1)  # each look costs the API server two queries
-            self.airflow.require_running()
-            runs = self.airflow.api.runs(dag, states=("running", "queued"))
-            backfills = self.get(f"/backfills?dag_id={dag}&limit=100")["backfills"]
-            return not runs and all(backfill["completed_at"] for backfill in backfills)
-
-        until(f"{dag} is at rest", is_quiet, seconds=600)
-
-    def tasks(self, run: DagRun) -> dict[str, tuple[str, int]]:
-        """Task -> how it ended, and on which try."""
-        found = self.get(f"/dags/{run.dag_id}/dagRuns/{quote(run.run_id, safe='')}/taskInstances")["task_instances"]
-        return {task["task_id"]: (task["state"], task["try_number"]) for task in found}
-
-    def last_batch(self) -> int:
-        return int(self.sql("warehouse", "select max(batch_id) as batch_id from ledger.batch")[0]["batch_id"])
-
-    def batches(self, since: int, job: str = JOB) -> list[dict[str, Any]]:
-        return self.sql(
-            "warehouse",
-            "select *, inserted_rows + updated_rows + deleted_rows as changed_rows from ledger.batch"
-            " where job_id = %s and batch_id > %s order by batch_id",
-            job,
-            since,
-        )
-
-    def watermark(self) -> list[dict[str, Any]]:
-        return self.sql("warehouse", "select *, snapshot::text from ledger.watermark where job_id = %s", JOB)
-
-
 @pytest.fixture(scope="module")
 def house() -> Iterator[House]:
-    var = ROOT / "var" / "test" / f"bf-{os.getpid()}"
-    dags = var / "dags"
-    dags.mkdir(parents=True)
-    shutil.copy(ROOT / "dags" / "sync_jobs.py", dags)
-    vault = Vault(var / "secrets")
-    vault.key("payload")
-    server = EmbeddedServer(var / "postgres")
-    airflow = None
-    try:
-        server.start()
-        passwords = {role: vault.password(role) for role in LOGIN_ROLES}
-        uris = provision(server.admin_conninfo, passwords, tenants=tenant_ids(CLIENTS))
-        generate(hub_conninfo(server.admin_conninfo), workers=600, clients=CLIENTS, contracts=50)
-        airflow = Airflow(
-            var,
-            database_uri=uris["AIRFLOW"],
-            port=free_port(),
-            vault=vault,
-            dags=dags,
-            environment={
-                **{f"AIRFLOW_CONN_{name}": uri for name, uri in uris.items() if name != "AIRFLOW"},
-                "SYNCLINE_HOME": str(ROOT),
-                "SYNCLINE_VAR": str(var),
-                "SYNCLINE_PAYLOAD_KEY_FILE": str(vault.folder / "payload"),
-            },
-        )
-        airflow.prepare(pools(ROOT))
-        airflow.start()
-        made = House(airflow, server.admin_conninfo)
+    with living("bf", "sync_jobs.py") as made:
         made.sql("mdm", SPREAD)
         for dag in (DAG, WHOLE_DAG):
-            until(f"{dag} is there", lambda dag=dag: dag in airflow.api.dag_ids(), seconds=120)
-            airflow.api.set_paused(dag, False)  # the schedule owes a run
-            until(f"{dag} ran", lambda dag=dag: [run for run in airflow.api.runs(dag) if run.is_over], seconds=300)
-            assert {run.state for run in airflow.api.runs(dag)} == {"success"}
+            made.await_first_run(dag)
         yield made
-    finally:
-        if airflow is not None:
-            airflow.stop()
-        server.stop()
-        shutil.rmtree(var, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)
