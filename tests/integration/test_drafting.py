@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -218,7 +219,7 @@ def test_a_dry_run_prints_and_writes_nothing(lab: Lab) -> None:
     assert not (lab.folder / "include" / "manifests" / "mdm__payroll__worker.yaml").exists()
 
 
-@pytest.mark.parametrize("looking", [drafting._looking, connecting._looking])
+@pytest.mark.parametrize("looking", [drafting._looking, partial(connecting.looking_at, purpose="test")])
 def test_both_commands_look_through_a_session_that_cannot_write(lab: Lab, looking: Any) -> None:
     def try_to_write() -> None:
         with looking("warehouse") as session:

@@ -61,7 +61,10 @@ def told(session: psycopg.Connection, statement: Composable) -> bytes:
         session.cursor() as cursor,
         cursor.copy(sql.SQL("copy ({}) to stdout (format binary)").format(statement)) as rows,
     ):
-        return b"".join(rows)
+        told = bytearray()
+        for piece in rows:
+            told += piece
+        return bytes(told)
 
 
 def side_by_side(tasks: Iterable[tuple[psycopg.Connection, Callable[[], bytes]]]) -> list[bytes]:

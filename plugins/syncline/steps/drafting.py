@@ -15,9 +15,8 @@ import psycopg
 from psycopg import sql
 from pydantic_core import PydanticCustomError
 
-from syncline.adapters import connections, project
+from syncline.adapters import project
 from syncline.adapters.catalog import read_catalog, tables_called
-from syncline.adapters.failures import telling
 from syncline.core.catalogs.drafting import Draft, Side, Surroundings, draft
 from syncline.core.catalogs.pairing import Sample
 from syncline.core.catalogs.tables import Table
@@ -26,6 +25,7 @@ from syncline.core.files.findings import nearest, printable
 from syncline.core.manifest import JOB_ID, JOB_ID_MAX
 from syncline.core.models import NAME, table_identifier
 from syncline.core.reference_files import ProjectReferences
+from syncline.steps.connecting import looking_at
 
 SAMPLE_ROWS = 1_000
 VALUE_LENGTH_MAX = 300  # more of a value tells no more of its column; few columns are wider, and bounded
@@ -153,9 +153,7 @@ def _look(place: Place, *, role: str | None) -> Side:
 
 @contextmanager
 def _looking(connection_id: str) -> Iterator[psycopg.Connection]:
-    session = connections.connect(connection_id, purpose="new", autocommit=True)
-    with session, telling(f"looking at '{connection_id}'"):
-        session.execute("set default_transaction_read_only = on")
+    with looking_at(connection_id, "new") as session:
         session.execute(sql.SQL("set statement_timeout = {}").format(sql.Literal(f"{LOOK_S_MAX}s")))
         yield session
 

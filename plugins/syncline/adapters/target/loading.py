@@ -23,7 +23,7 @@ from syncline.core.compile import DELETED, REJECT, VERSION
 from syncline.core.errors import TransientError
 from syncline.core.values import Balance, Counts
 
-LARGE_SHARE = 0.1  # of the target's size: beyond it a scan of the target is cheaper than looking rows up
+LARGE_SHARE = 0.03  # of the target's size: beyond it a scan of the target is cheaper than looking rows up
 log = logging.getLogger(__name__)
 
 
