@@ -29,8 +29,9 @@ import psycopg
 from psycopg import IsolationLevel, sql
 from psycopg.sql import Composable
 
-from syncline.adapters import comparing, connections, hash_keys
+from syncline.adapters import connections, hash_keys
 from syncline.adapters.catalog import read_catalog
+from syncline.adapters.comparing import Ranges
 from syncline.adapters.failpoints import after_each
 from syncline.adapters.failures import telling
 from syncline.adapters.identity import read_identity
@@ -199,11 +200,11 @@ class Source:
         with self._telling("holding the snapshot of"):
             self._session.execute("select 1")
 
-    def told(self, checksums: Composable) -> bytes:
-        """Run a statement of core.checksums; see adapters.comparing."""
+    def compare(self, checksums: Composable, ranges: Ranges) -> None:
+        """Add up what a statement of core.checksums says about this side."""
         with self._telling("comparing"):
             self._session.execute(sql.SQL("set local work_mem = {}").format(sql.Literal(WORK_MEM)))
-            return comparing.told(self._session, checksums)
+            ranges.ask(self._session, checksums)
 
     def living(self, batch: Batch) -> list[Composable]:
         """Conditions over `s` of the rows that the copy should hold, whenever they changed."""

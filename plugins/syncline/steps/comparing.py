@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 import psycopg
 from psycopg import sql
@@ -81,22 +82,22 @@ def _compare_rows(
     read_rows = sum(counted.read_rows.values())
     bits = bits_for(read_rows)
     compared = job.target.key if job.target.write == "append" else tuple(job.mapping.fields)
+    at_source, at_target = Ranges(bits), Ranges(bits)
 
     def of_part(part: Part) -> Composable:
         compiled = compile_batch(job, here, batch, also=part.condition(mapped_key(job.mapping, job.target.key)))
         return mapped_checksums(compiled, job.target.key, compared, bits)
 
     with ExitStack() as stack:
-        tasks: list[tuple[psycopg.Connection, Callable[[], bytes]]] = []
+        tasks: list[tuple[psycopg.Connection, Callable[[], None]]] = []
         blocks = here.blocks()
         for part in divide(min(SESSIONS_MAX, job.source.connections_max) if blocks else 1, blocks):
             beside = here if part.number == 0 else stack.enter_context(here.beside())
-            tasks.append((beside.session, _telling(beside, of_part(part))))
+            tasks.append((beside.session, partial(beside.compare, of_part(part), at_source)))
         only_keys = job.target.write == "append"
-        tasks.append((there.session, lambda: there.checksums(tenants, bits, only_keys=only_keys)))
-        *ours, theirs = side_by_side(tasks)
-    at_source, at_target = _ranges(bits, ours), _ranges(bits, [theirs])
-    told_rows = int(at_source.rows.sum() + at_source.deleted.sum() + at_source.rejected.sum())
+        tasks.append((there.session, partial(there.compare, tenants, bits, at_target, only_keys=only_keys)))
+        side_by_side(tasks)
+    told_rows = int(at_source.all_rows.sum())
     if told_rows != read_rows:
         raise TransientError(
             f"{job.id}: batch {batch.batch_id}: {told_rows} rows were compared, the source counted {read_rows}. "
@@ -112,30 +113,20 @@ def _compare_keys(
     key = mapped_key(job.mapping, job.target.key)
     relation = sql.SQL("{} as s").format(table_identifier(job.source.table))
     checksums = table_checksums(relation, key, key, bits, where=here.living(batch))
-    ours, theirs = side_by_side(
+    at_source, at_target = Ranges(bits), Ranges(bits)
+    side_by_side(
         [
-            (here.session, _telling(here, checksums)),
-            (there.session, lambda: there.checksums(tenants, bits, only_keys=True)),
+            (here.session, partial(here.compare, checksums, at_source)),
+            (there.session, partial(there.compare, tenants, bits, at_target, only_keys=True)),
         ]
     )
-    return _found(job, batch, bits, _ranges(bits, [ours]), _ranges(bits, [theirs]))
-
-
-def _telling(here: Source, checksums: Composable) -> Callable[[], bytes]:
-    return lambda: here.told(checksums)
-
-
-def _ranges(bits: int, told: list[bytes]) -> Ranges:
-    ranges = Ranges.none(bits)
-    for portion in told:
-        ranges.add(portion)
-    return ranges
+    return _found(job, batch, bits, at_source, at_target)
 
 
 def _found(job: SyncJob, batch: Batch, bits: int, at_source: Ranges, at_target: Ranges) -> Found | None:
     """The ranges that differ, unless they are so many that all is read."""
     differing = at_source.differing(at_target)
-    all_rows = at_source.rows + at_source.deleted + at_source.rejected
+    all_rows = at_source.all_rows
     equal_rows = int(all_rows.sum() - all_rows[differing].sum())
     compared = int(((all_rows > 0) | (at_target.rows > 0)).sum())
     log.info(

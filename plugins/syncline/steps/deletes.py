@@ -30,6 +30,9 @@ def hold_if_many_deletes(
     gone_rows, limits = total.gone_rows, job.manifest.errors
     if batch.is_dry_run or gone_rows <= max(FREE_ROWS, batch.approved_deletes or 0):
         return
+    standing_rows = gone_rows + total.updated_rows + total.unchanged_rows + total.superseded_rows  # at least
+    if gone_rows <= limits.deleted_rows_max and gone_rows <= limits.deleted_ratio_max * standing_rows:
+        return
     kept_rows = there.standing_rows(tenants) - total.inserted_rows
     ratio = gone_rows / max(gone_rows + kept_rows, 1)
     if gone_rows <= limits.deleted_rows_max and ratio <= limits.deleted_ratio_max:

@@ -14,7 +14,7 @@ import psycopg
 from psycopg import sql
 from psycopg.sql import Composable
 
-from syncline.adapters import comparing
+from syncline.adapters.comparing import Ranges
 from syncline.adapters.target.session import TargetSession, listed, s, t
 from syncline.core.checksums import COMPARABLE_SINCE, Columns, range_of, table_checksums
 from syncline.core.compile import DELETED
@@ -35,8 +35,8 @@ class Absent(TargetSession):
     def is_comparable(self) -> bool:
         return self._session.info.server_version >= COMPARABLE_SINCE
 
-    def checksums(self, tenants: Iterable[str], bits: int, *, only_keys: bool) -> bytes:
-        """What the copy holds per range, softly deleted rows left out; see adapters.comparing."""
+    def compare(self, tenants: Iterable[str], bits: int, ranges: Ranges, *, only_keys: bool) -> None:
+        """Add up what the copy holds per range, softly deleted rows left out."""
         compared = self.job.target.key if only_keys else self.job.mapping.fields
         alive = [sql.SQL("{} is not true").format(t(self.job.target.deleted))] if self.job.target.deleted else []
         statement = table_checksums(
@@ -46,7 +46,7 @@ class Absent(TargetSession):
             self._enter(tenants)
             self._become_tenant()
             self._session.execute(sql.SQL("set local work_mem = {}").format(sql.Literal(WORK_MEM)))
-            return comparing.told(self._session, statement)
+            ranges.ask(self._session, statement)
 
     def is_empty(self, tenants: Iterable[str]) -> bool:
         """Whether the copy holds no row of these tenants: then there is nothing to compare with."""
@@ -97,41 +97,46 @@ class Absent(TargetSession):
         with self._transaction("forgetting old delete markers"):
             self._session.execute("select syncline.forget_deleted(%s, %s::interval)", [self.job.id, older_than])
 
-    def _count_absent(self) -> Balance:
-        """Rows per tenant that the source no longer has, before anything is written."""
+    def _remove_absent(self, loaded_at: datetime) -> Balance:
+        """Let go what the source no longer has; counts per tenant."""
         if not self._looks_for_absent:
             return Balance()
-        count = sql.SQL("select {}, count(*) from {} as t where {} group by 1")
-        found = self._session.execute(count.format(self._tenant_of_target(), self._table, self._is_absent()))
-        return Balance({tenant_id or NO_TENANT: Counts(removed_rows=rows) for tenant_id, rows in found})
-
-    def _remove_absent(self, loaded_at: datetime) -> sql.Composed:
         deleted = self.job.target.deleted
         if self._is_soft and deleted is not None:
             settings = {deleted: sql.SQL("true"), **self._stamps(loaded_at)}
             assigned = listed(sql.SQL("{} = {}").format(sql.Identifier(n), value) for n, value in settings.items())
-            return sql.SQL("update {} as t set {} where {}").format(self._table, assigned, self._is_absent())
-        return self._marking(sql.SQL("delete from {} as t where {}").format(self._table, self._is_absent()))
+            gone = sql.SQL("with gone as (update {} as t set {} where {} returning {} as tenant_id)").format(
+                self._table, assigned, self._is_absent(), self._tenant_of_target()
+            )
+        else:
+            delete = sql.SQL("delete from {} as t where {}").format(self._table, self._is_absent())
+            gone = sql.SQL("{}, marked as ({})").format(self._gone(delete), self._marks())
+        found = self._session.execute(sql.SQL("{} select tenant_id, count(*) from gone group by 1").format(gone))
+        return Balance({tenant_id: Counts(removed_rows=rows) for tenant_id, rows in found})
 
     def _marking(self, delete: Composable) -> sql.Composed:
         """The deletion, and a marker for each row that it takes: as many rows are written as were deleted."""
+        return sql.SQL("{} {}").format(self._gone(delete), self._marks())
+
+    def _gone(self, delete: Composable) -> Composable:
         target = self.job.target
         return sql.SQL(
             "with gone as ({delete} returning {tenant} as tenant_id, array[{key}] as key, {version} as version)"
-            " insert into syncline.deleted as mark (job_id, tenant_id, key, version, source_as_of, batch_id)"
-            " select {job}, tenant_id, key, version, {as_of}, {batch} from gone"
-            " on conflict (job_id, tenant_id, key) do update set version = excluded.version,"
-            " source_as_of = greatest(mark.source_as_of, excluded.source_as_of), batch_id = excluded.batch_id,"
-            " deleted_at = now()"
         ).format(
             delete=delete,
             tenant=self._tenant_of_target(),
             key=listed(sql.SQL("{}::text").format(t(name)) for name in target.key),
             version=t(target.version) if target.version else sql.SQL("null::timestamptz"),
-            job=sql.Literal(self.job.id),
-            as_of=self._as_of(),
-            batch=sql.Literal(self.batch.batch_id),
         )
+
+    def _marks(self) -> Composable:
+        return sql.SQL(
+            "insert into syncline.deleted as mark (job_id, tenant_id, key, version, source_as_of, batch_id)"
+            " select {job}, tenant_id, key, version, {as_of}, {batch} from gone"
+            " on conflict (job_id, tenant_id, key) do update set version = excluded.version,"
+            " source_as_of = greatest(mark.source_as_of, excluded.source_as_of), batch_id = excluded.batch_id,"
+            " deleted_at = now()"
+        ).format(job=sql.Literal(self.job.id), as_of=self._as_of(), batch=sql.Literal(self.batch.batch_id))
 
     def _is_absent(self) -> Composable:
         is_kept = self.batch.mode is Mode.INCREMENTAL

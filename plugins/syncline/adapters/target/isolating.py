@@ -46,6 +46,7 @@ COLUMNS = """
     where cardinality(named.columns) = 1
     group by 1
 """
+PLACE = "0place"  # of a staged row, in a part of the staging table
 log = logging.getLogger(__name__)
 
 
@@ -98,7 +99,7 @@ class Isolating(Staging, Loading):
                 return earlier
             rows = self._number_rows()
             self._act_as_tenant()
-            sorting = _Sorting(loaded_at, accepted=self._count_absent())
+            sorting = _Sorting(loaded_at)
             with self._session.transaction(force_rollback=not is_kept):
                 self._remove_first(sorting)
                 self._sort_out(rows, sorting)
@@ -117,9 +118,10 @@ class Isolating(Staging, Loading):
 
     def _remove_first(self, sorting: _Sorting) -> None:
         """Rows that the source no longer has are in no staging table: one that is refused cannot become a reject."""
-        refused = self._tried(lambda: self._written(sorting.accepted, sorting))
-        if isinstance(refused, RowRefused):
-            raise TerminalError(f"{refused}. Rows that the source no longer has cannot be removed: ask who needs them")
+        removed = self._tried(lambda: self._remove_absent(sorting.loaded_at))
+        if isinstance(removed, RowRefused):
+            raise TerminalError(f"{removed}. Rows that the source no longer has cannot be removed: ask who needs them")
+        sorting.accepted = removed
 
     def _written(self, judged: Balance, sorting: _Sorting) -> Balance:
         self._write(judged, sorting.loaded_at)
@@ -129,8 +131,9 @@ class Isolating(Staging, Loading):
         """Write what is not rejected as a load does."""
         self._become_tenant()
         self._session.execute("set constraints all deferred")
-        sorting.accepted = self._judge().merged(self._count_absent())
-        self._write(sorting.accepted, sorting.loaded_at)
+        judged = self._judge()
+        sorting.accepted = self._remove_absent(sorting.loaded_at).merged(judged)
+        self._write(judged, sorting.loaded_at)
         self._session.execute("set constraints all immediate")
         self._session.execute("reset role")
 
@@ -218,14 +221,15 @@ class Isolating(Staging, Loading):
             if isinstance(rows, range) and rows
             else sql.SQL("= any({}::integer[])").format(sql.Literal(list(rows)))
         )
-        whole = self._staged
-        self._staged = sql.SQL("(select s.* from {} as s join apart on apart.place = s.ctid where apart.n {})").format(
-            whole, numbers
-        )
+        whole, place = self._staged, self._place
+        self._place = sql.Identifier("s", PLACE)
+        self._staged = sql.SQL(
+            "(select s.*, s.ctid as {} from {} as s join apart on apart.place = s.ctid where apart.n {})"
+        ).format(sql.Identifier(PLACE), whole, numbers)
         try:
             yield
         finally:
-            self._staged = whole
+            self._staged, self._place = whole, place
 
     def _require_rows_to_blame(self, sorting: _Sorting) -> None:
         """A kind of statement that is refused even without a row, by a trigger of the statement, is no row's fault."""

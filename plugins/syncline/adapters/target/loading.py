@@ -24,6 +24,11 @@ from syncline.core.errors import TransientError
 from syncline.core.values import Balance, Counts
 
 LARGE_SHARE = 0.03  # of the target's size: beyond it a scan of the target is cheaper than looking rows up
+# Partitions and children have sizes of their own: such a table is never known to be empty.
+EMPTY = """
+    select from pg_class
+    where oid = to_regclass(%s) and relkind = 'r' and not relhassubclass and pg_relation_size(oid) = 0
+"""
 log = logging.getLogger(__name__)
 
 
@@ -31,6 +36,7 @@ class Loading(Absent):
     """The one transaction that changes a target."""
 
     _has_newer_deletes = False
+    _is_first = False  # no row stands in the table
 
     def load(self, tenants: Iterable[str], *, loaded_at: datetime, before_commit: Callable[[Balance], None]) -> Balance:
         """Load the staging table in one transaction; counts by outcome per tenant.
@@ -49,13 +55,15 @@ class Loading(Absent):
                 return earlier
             self._analyse_if_large()
             self._act_as_tenant()
-            judged = self._judge().merged(self._count_absent())
+            judged = self._judge()
             # A dry run writes too, and takes it back: what the target refuses, only the target can say.
             with self._session.transaction(force_rollback=True) if self.batch.is_dry_run else nullcontext():
+                removed = self._remove_absent(loaded_at)
                 self._write(judged, loaded_at)
                 if self.batch.is_dry_run:
                     self._session.execute("set constraints all immediate")
             self._session.execute("reset role")
+            judged = judged.merged(removed)
             if not self.batch.is_dry_run:
                 self._agree()
                 self._mark(judged)
@@ -70,6 +78,10 @@ class Loading(Absent):
         if earlier is None:
             self._session.execute(sql.SQL("set local work_mem = {}").format(sql.Literal(WORK_MEM)))
             self._note_own_writes()
+            self._session.execute("create temp table judged (outcome text, place tid, stands tid) on commit drop")
+            self._session.execute(
+                sql.SQL("grant select, insert, delete on judged to {}").format(sql.Identifier(self.job.target.role))
+            )
         return earlier
 
     def _analyse_if_large(self) -> None:
@@ -99,13 +111,24 @@ class Loading(Absent):
             )
         )
         self._has_newer_deletes = newer.rowcount > 0
+        empty = self._session.execute(EMPTY, [self._table.as_string(None)])
+        self._is_first = empty.rowcount > 0
 
     def _judge(self) -> Balance:
-        """The outcome of every staged row against the table as it stands, before anything is written."""
+        """The outcome of every staged row against the table as it stands, before anything is written.
+
+        Where rows are to be written, both their places are kept, so that the tables are joined once. The rows of a
+        first load are all new; they need no place.
+        """
         statement = sql.SQL(
-            "select {tenant}, {outcome}, count(*)\nfrom {staged} as s left join {table} as t on {key}\n"
-            "where {reject} is null group by 1, 2"
+            "with judged as (select {tenant} as tenant, {outcome} as outcome, {place} as place, t.ctid as stands\n"
+            "  from {staged} as s left join {table} as t on {key} where {reject} is null),\n"
+            "kept as (insert into judged (outcome, place, stands) select outcome, place, stands from judged\n"
+            "  where outcome = any({written}))\n"
+            "select tenant, outcome, count(*) from judged group by 1, 2"
         ).format(
+            written=sql.Literal(["deleted", "updated", *([] if self._is_first else ["inserted"])]),
+            place=self._place,
             tenant=self._tenant_of_staged(),
             outcome=self._outcome(),
             staged=self._staged,
@@ -113,6 +136,7 @@ class Loading(Absent):
             key=self._same_key(),
             reject=s(REJECT),
         )
+        self._session.execute("delete from judged")
         judged: dict[str, dict[str, int]] = {}
         for tenant, outcome, rows in self._session.execute(statement):
             judged.setdefault(tenant, {})[f"{outcome}_rows"] = rows
@@ -145,7 +169,6 @@ class Loading(Absent):
         """Write what was judged to differ. The numbers must agree: the judge counted, the statements wrote."""
         total = judged.total
         for statement, expected in (
-            (self._remove_absent(loaded_at), total.removed_rows),
             (self._delete(loaded_at), total.deleted_rows),
             (self._update(loaded_at), total.updated_rows),
             (self._insert(loaded_at), total.inserted_rows),
@@ -160,17 +183,13 @@ class Loading(Absent):
 
     def _insert(self, loaded_at: datetime) -> sql.Composed:
         names = [*self.job.mapping.fields]
-        return sql.SQL(
-            "insert into {table} ({columns}) select {values} from {staged} as s"
-            " where {reject} is null and not {deleted} and not {gone}"
-            " and not exists (select from {table} as t where {key})"
-        ).format(
-            gone=self._is_gone(),
+        chosen = sql.SQL("join judged as j on j.place = {} where j.outcome = 'inserted'").format(self._place)
+        if self._is_first:
+            chosen = sql.SQL("where {} is null and not {} and not {}").format(s(REJECT), s(DELETED), self._is_gone())
+        return sql.SQL("insert into {table} ({columns}) select {values} from {staged} as s {chosen}").format(
             table=self._table,
             staged=self._staged,
-            reject=s(REJECT),
-            deleted=s(DELETED),
-            key=self._same_key(),
+            chosen=chosen,
             columns=listed(sql.Identifier(name) for name in [*names, *self._stamps(loaded_at)]),
             values=listed([*(self._value(name) for name in names), *self._stamps(loaded_at).values()]),
         )
@@ -180,34 +199,24 @@ class Loading(Absent):
         settings = {name: self._value(name) for name in changed} | self._stamps(loaded_at)
         if self._is_soft and self.job.target.deleted:
             settings[self.job.target.deleted] = sql.SQL("false")
-        return sql.SQL(
-            "update {table} as t set {settings} from {staged} as s where {key} and {reject} is null"
-            " and not {deleted} and not {older} and {differs}"
-        ).format(
-            table=self._table,
-            staged=self._staged,
-            key=self._same_key(),
-            reject=s(REJECT),
-            deleted=s(DELETED),
-            older=self._is_older(),
-            differs=self._differs(),
-            settings=_settings(settings),
+        return sql.SQL("update {} as t set {} from {}").format(
+            self._table, _settings(settings), self._judged("updated")
         )
 
     def _delete(self, loaded_at: datetime) -> sql.Composed:
-        which = sql.SQL("{key} and {reject} is null and {deleted} and not {older}").format(
-            key=self._same_key(), reject=s(REJECT), deleted=s(DELETED), older=self._is_older()
-        )
+        chosen = self._judged("deleted")
         deleted, version = self.job.target.deleted, self.job.target.version
         if not self._is_soft or deleted is None:
-            return self._marking(
-                sql.SQL("delete from {} as t using {} as s where {}").format(self._table, self._staged, which)
-            )
+            return self._marking(sql.SQL("delete from {} as t using {}").format(self._table, chosen))
         settings = {deleted: sql.SQL("true")} | self._stamps(loaded_at)
         if version is not None:
             settings[version] = s(version)
-        return sql.SQL("update {} as t set {} from {} as s where {} and {} is not true").format(
-            self._table, _settings(settings), self._staged, which, t(deleted)
+        return sql.SQL("update {} as t set {} from {}").format(self._table, _settings(settings), chosen)
+
+    def _judged(self, outcome: str) -> Composable:
+        """Staged rows of an outcome, each with the row of the table that it was judged against."""
+        return sql.SQL("{} as s join judged as j on j.place = {} where t.ctid = j.stands and j.outcome = {}").format(
+            self._staged, self._place, sql.Literal(outcome)
         )
 
     def _mark(self, judged: Balance) -> None:

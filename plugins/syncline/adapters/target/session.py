@@ -35,6 +35,7 @@ class TargetSession:
         self.job, self.batch, self._session = job, batch, session
         self._table = table_identifier(job.target.table)
         self._staged: Composable = sql.Identifier("staged", f"{job.id}__{batch.batch_id}")
+        self._place: Composable = sql.SQL("s.ctid")  # which staged row it is
         self._ranges = sql.Identifier("staged", f"{job.id}__{batch.batch_id}__r")  # those that differ
         self._keys = sql.Identifier("staged", f"{job.id}__{batch.batch_id}__k")  # what the source has there
         self._parts = sql.Identifier("staged", f"{job.id}__{batch.batch_id}__p")  # numbers of those that are staged
