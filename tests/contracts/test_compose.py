@@ -44,6 +44,7 @@ ALL = pytest.mark.parametrize("name", sorted(SERVICES))
 
 # Native names that the production form leaves out, and why.
 NATIVE_ONLY = {
+    "SYNCLINE_DESPITE_WINDOWS": "a demo runs whenever somebody starts it",
     "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "logins are kept by the FAB auth manager",
     "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "likewise",
     "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": "likewise",

@@ -85,7 +85,7 @@ class Loading(Absent):
         return earlier
 
     def _analyse_if_large(self) -> None:
-        """Have the planner know that nearly all rows are good; without statistics it thinks of one in 200.
+        """Have the planner know that nearly all rows are good, and how wide; else it thinks of one in 200, and of kB.
 
         Of a small batch it is right to look each row up in the target's index, and with statistics it would not.
         """
@@ -94,8 +94,8 @@ class Loading(Absent):
         target_bytes = self._size_of(self._table)
         self._session.execute("reset role")
         if staged_bytes > LARGE_SHARE * target_bytes:
-            columns = listed(sql.Identifier(name) for name in (REJECT, DELETED))
-            self._session.execute(sql.SQL("analyze {} ({})").format(self._staged, columns))
+            self._session.execute("set local default_statistics_target = 10")  # 3,000 rows: a few milliseconds
+            self._session.execute(sql.SQL("analyze {}").format(self._staged))
 
     def _size_of(self, table: Composable) -> int:
         row = self._session.execute("select pg_relation_size(to_regclass(%s))", [table.as_string(None)]).fetchone()
