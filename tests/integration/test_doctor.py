@@ -30,6 +30,7 @@ def lines(lab: Lab, *states: str) -> list[Line]:
 def healthy_again(lab: Lab) -> Iterator[None]:
     yield
     lab.sql("mdm", f"{READER_MAY}; grant execute on function pg_control_system() to public")
+    lab.sql("mdm", "revoke execute on function pg_control_system() from syncline_reader")  # a remedy granted it
 
 
 def test_a_healthy_job_has_lines_that_are_all_ok(lab: Lab) -> None:
