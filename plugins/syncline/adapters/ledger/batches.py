@@ -154,11 +154,7 @@ class Batches(Letters, Breakers):
             )
             self._session.execute("delete from ledger.tenant_count where batch_id = %s", [batch.batch_id])
             self._put_counts(batch, balance)
-            self._session.cursor().executemany(
-                "insert into ledger.tenant_count (batch_id, tenant_id, source_rows) values (%s, %s, %s)"
-                " on conflict (batch_id, tenant_id) do update set source_rows = excluded.source_rows",
-                [(batch.batch_id, tenant, rows) for tenant, rows in source_rows.items()],
-            )
+            self._put_tenants(batch, ("source_rows",), source_rows.items())
 
     def refused(self, batch: Batch, balance: Balance, letters: Iterable[list[Letter]]) -> None:
         """Record what the staging table holds now that the target has refused rows: counts and letters, anew."""
@@ -196,12 +192,8 @@ class Batches(Letters, Breakers):
         """Record the judgement of SYNC-005, its evidence, and the dead letters whose row came through clean."""
         with self._changing(batch, "reconciled"):
             self._close_letters(batch, resolved, "resolved")
-            self._session.cursor().executemany(
-                "insert into ledger.tenant_count (batch_id, tenant_id, source_rows, excused_rows, target_rows)"
-                " values (%s, %s, %s, %s, %s) on conflict (batch_id, tenant_id) do update set source_rows ="
-                " excluded.source_rows, excused_rows = excluded.excused_rows, target_rows = excluded.target_rows",
-                [(batch.batch_id, c.tenant_id, c.source_rows, c.excused_rows, c.target_rows) for c in checks],
-            )
+            told = ((c.tenant_id, c.source_rows, c.excused_rows, c.target_rows) for c in checks)
+            self._put_tenants(batch, ("source_rows", "excused_rows", "target_rows"), told)
             self._session.execute(
                 "insert into ledger.result (batch_id, control, verdict, mismatch_ratio, mismatch_ratio_max, evidence)"
                 " values (%s, 'SYNC-005', %s, %s, %s, %s)",
@@ -431,20 +423,29 @@ class Batches(Letters, Breakers):
             [batch.batch_id],
         )
 
+    def _put_tenants(self, batch: Batch, columns: tuple[str, ...], told: Iterable[tuple[Any, ...]]) -> None:
+        """Set counts of tenants, in one statement: thousands of tenants would be thousands of round trips."""
+        by_column = [list(values) for values in zip(*told, strict=True)]
+        if not by_column:
+            return
+        names = [sql.Identifier(name) for name in columns]
+        statement = sql.SQL(
+            "insert into ledger.tenant_count (batch_id, tenant_id, {names}) select {batch}, told.* from"
+            " unnest(%s::text[], {arrays}) as told on conflict (batch_id, tenant_id) do update"
+            " set ({names}) = row({excluded})"
+        ).format(
+            names=sql.SQL(", ").join(names),
+            batch=sql.Literal(batch.batch_id),
+            arrays=sql.SQL(", ").join([sql.SQL("%s::bigint[]")] * len(names)),
+            excluded=sql.SQL(", ").join(sql.Identifier("excluded", name) for name in columns),
+        )
+        self._session.execute(statement, by_column)
+
     def _put_counts(self, batch: Batch, balance: Balance) -> None:
         """Counts per tenant, and their sum on the batch: the total is never a number of its own."""
+        told = ((tenant, *asdict(counts).values()) for tenant, counts in balance.tenants.items())
+        self._put_tenants(batch, COUNTS, told)
         names = [sql.Identifier(name) for name in COUNTS]
-        self._session.cursor().executemany(
-            sql.SQL(
-                "insert into ledger.tenant_count (batch_id, tenant_id, {names}) values (%s, %s, {values})"
-                " on conflict (batch_id, tenant_id) do update set ({names}) = row({excluded})"
-            ).format(
-                names=sql.SQL(", ").join(names),
-                values=sql.SQL(", ").join([sql.Placeholder()] * len(names)),
-                excluded=sql.SQL(", ").join(sql.Identifier("excluded", name) for name in COUNTS),
-            ),
-            [(batch.batch_id, tenant, *asdict(counts).values()) for tenant, counts in balance.tenants.items()],
-        )
         self._session.execute(
             sql.SQL("update ledger.batch set ({}) = row({}) where batch_id = {}").format(
                 sql.SQL(", ").join(names),
