@@ -137,7 +137,7 @@ def test_the_form_offers_only_what_the_job_can_do(make_job: MakeJob) -> None:
 
     assert whole.get_param("mode").schema["enum"] == ["full"]
     # some tenants only: replacing would drop the others
-    assert set(whole) == {"mode", "dry_run", "reason", "despite_windows"}
+    assert set(whole) == {"mode", "dry_run", "accept_source", "reason", "despite_windows"}
     assert set(build_dag(make_job()).params) == {*whole, "tenants", "window_from", "window_to"}
     assert "despite_windows" not in build_dag(make_job(schedule__avoid=None)).params
 
@@ -168,3 +168,17 @@ def test_the_form_says_before_the_click_what_a_backfill_will_read(job: SyncJob, 
         assert "runs are skipped" in dag.params.get_param("mode").schema["description_md"]
         assert "this job can read nothing less" in dag.doc_md
     assert "for the real one choose to reprocess" in dag.params.get_param("dry_run").schema["description_md"]
+
+
+def test_deletions_are_approved_by_the_number_of_the_batch_that_was_held(make_job: MakeJob) -> None:
+    deleting = make_job(source__deleted="is_deleted", target__on_delete="hard")
+
+    assert "approve_deletes" in build_dag(deleting).params
+    assert asks(deleting, NO_LOGICAL_DATE, reason="x", approve_deletes=41).approve_deletes == 41
+    assert asks(deleting, NO_LOGICAL_DATE, reason="x").approve_deletes is None
+
+
+def test_another_source_is_accepted_by_a_full_run(job: SyncJob) -> None:
+    asked = asks(job, NO_LOGICAL_DATE, reason="failover", mode="full", accept_source=True)
+
+    assert (asked.accept_source, asked.mode) == (True, Mode.FULL)

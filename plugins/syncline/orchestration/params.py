@@ -110,6 +110,15 @@ def run_params(job: SyncJob) -> dict[str, Param]:
             description_md="The number of a batch that was held because it would delete much. This run may delete as "
             "many rows, once. Needs a reason; see `docs/runbooks/mass-delete.md`.",
         )
+    fields["accept_source"] = Param(
+        False,
+        source="dag",
+        section=REACH,
+        title="Accept another source",
+        type="boolean",
+        description_md="The source was restored, replaced or failed over, and that is right. Only with mode **full** and "
+        "a reason; see `docs/runbooks/source-replaced.md`.",
+    )
     fields["reason"] = reason_param()
     return fields
 
@@ -162,6 +171,7 @@ def run_request(job: SyncJob, context: Mapping[str, Any]) -> RunRequest:
         reason=(params["reason"] or "").strip(),
         window=_interval(run) if is_backfill else _window(job, mode, params, run),
         is_backfill=is_backfill,
+        accept_source=bool(params.get("accept_source")),
         approve_deletes=params.get("approve_deletes"),
     )
     if params.get("despite_windows") and not request.reason:
