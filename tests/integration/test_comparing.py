@@ -477,3 +477,14 @@ def test_a_dry_run_agrees_on_nothing(bare: Lab) -> None:
     bare.run(dry_run=True)
 
     assert agreed(bare) == []
+
+
+def test_a_clock_of_the_source_that_goes_back_keeps_no_row_away(watching: Lab) -> None:
+    watching.sql("mdm", "delete from lab.person where person_id = 'p7'")
+    watching.run()
+    watching.sql("payroll", "update syncline.deleted set source_as_of = now() + interval '1 hour'")
+    watching.hub({"person_id": "p7", "tenant_id": "t2"})
+
+    watching.run()
+
+    assert "t2/p7" in watching.people()

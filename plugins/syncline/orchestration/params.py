@@ -116,8 +116,8 @@ def run_params(job: SyncJob) -> dict[str, Param]:
         section=REACH,
         title="Accept another source",
         type="boolean",
-        description_md="The source was restored, replaced or failed over, and that is right. Only with mode **full** and "
-        "a reason; see `docs/runbooks/source-replaced.md`.",
+        description_md="The source was restored, replaced or failed over, and that is right. Only with mode **full** "
+        "and a reason; see `docs/runbooks/source-replaced.md`.",
     )
     fields["reason"] = reason_param()
     return fields

@@ -106,8 +106,8 @@ class Loading(Absent):
         self._become_tenant()
         self._enums = self._find_enums()
         newer = self._session.execute(
-            sql.SQL("select from syncline.deleted where job_id = {} and source_as_of > {} limit 1").format(
-                sql.Literal(self.job.id), self._as_of()
+            sql.SQL("select from syncline.deleted as gone where gone.job_id = {} and {} limit 1").format(
+                sql.Literal(self.job.id), self._is_later()
             )
         )
         self._has_newer_deletes = newer.rowcount > 0
@@ -298,12 +298,18 @@ class Loading(Absent):
             return sql.SQL("false")
         return sql.SQL(
             "exists (select from syncline.deleted as gone where gone.job_id = {} and gone.tenant_id = {}"
-            " and gone.key = array[{}] and gone.source_as_of > {})"
+            " and gone.key = array[{}] and {})"
         ).format(
             sql.Literal(self.job.id),
             sql.SQL("{}::text").format(s(self.job.tenant_column)) if self.job.tenant_column else sql.Literal(""),
             listed(sql.SQL("{}::text").format(s(name)) for name in self.job.target.key),
-            self._as_of(),
+            self._is_later(),
+        )
+
+    def _is_later(self) -> Composable:
+        """Of a marker: its deletion was seen after this batch read. An earlier batch's was not, whatever a clock says."""
+        return sql.SQL("gone.source_as_of > {} and gone.batch_id not between 1 and {}").format(
+            self._as_of(), sql.Literal(self.batch.batch_id)
         )
 
     def _differs(self) -> Composable:
