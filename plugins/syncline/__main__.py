@@ -231,6 +231,13 @@ def run(
 def run_group(
     group: Annotated[str, typer.Argument(metavar="GROUP", help="As manifests say it under `group`")],
     mode: Annotated[Mode | None, typer.Option(help="What to read; each job decides without it")] = None,
+    accept_source: Annotated[
+        bool, typer.Option("--accept-source", help="Another source than before is right; with mode full and a reason")
+    ] = False,
+    approve_deletes: Annotated[
+        int | None,
+        typer.Option(metavar="BATCH", help="Allow the deletions that this batch was held for; needs --reason"),
+    ] = None,
     reason: Annotated[str, typer.Option(help="Why; kept in the ledger")] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -246,7 +253,15 @@ def run_group(
     for job in found.jobs:
         _require_open_hours(job, False, "")
     run_key = f"shell__{datetime.now(UTC):%Y%m%dT%H%M%S}__{uuid.uuid4().hex[:8]}"
-    for summary in steps.run_group(found, RunRequest(run_key=run_key, mode=mode, reason=reason, take_over=False)):
+    request = RunRequest(
+        run_key=run_key,
+        mode=mode,
+        reason=reason,
+        take_over=False,
+        accept_source=accept_source,
+        approve_deletes=approve_deletes,
+    )
+    for summary in steps.run_group(found, request):
         print(json.dumps(summary.as_dict()) if as_json else _sentence(summary))
 
 

@@ -13,10 +13,13 @@ from syncline import steps
 from syncline.core.errors import TerminalError
 from syncline.core.groups import Group, load_group
 from syncline.core.job import SyncJob
+from syncline.core.values import Mode
 from syncline.orchestration.assets import job_asset
+from syncline.orchestration.callbacks import _batch_id
 from syncline.orchestration.dag_factory import build_dag
 from syncline.orchestration.group_factory import build_group_dag
 from syncline.orchestration.operators import ReadParts
+from syncline.orchestration.params import RunRefused, group_request
 from syncline.steps import parts
 from tests.dags.conftest import MakeJob
 from tests.dags.jobs import CLIENT, WORKER, bag
@@ -149,3 +152,24 @@ def test_a_group_whose_open_failed_is_not_published_and_does_not_look_green(grou
 
     with pytest.raises(TerminalError, match="handed on no batch ids"):
         build_group_dag(group).get_task("publish").work(handed)
+
+
+def test_a_group_can_be_asked_for_everything_and_for_approvals_with_a_reason(group: Group) -> None:
+    run = SimpleNamespace(run_id="r1", conf={"mode": "full"})
+    usual = {"mode": "as usual", "reason": None, "accept_source": False}
+
+    assert set(build_group_dag(group).params) >= {"mode", "accept_source", "reason"}
+    assert group_request(group, {"params": usual, "dag_run": SimpleNamespace(run_id="r1", conf={})}).mode is None
+    asked = group_request(group, {"params": usual | {"mode": "full", "reason": "x"}, "dag_run": run})
+    assert asked.mode is Mode.FULL
+    for special in ({"mode": "full"}, {"accept_source": True}, {"approve_deletes": 3}, {"despite_windows": True}):
+        with pytest.raises(RunRefused, match="needs a reason"):
+            group_request(group, {"params": usual | special, "dag_run": run})
+    with pytest.raises(RunRefused, match="unknown key 'modus'"):
+        group_request(group, {"params": usual, "dag_run": SimpleNamespace(run_id="r1", conf={"modus": "full"})})
+
+
+def test_the_alert_of_a_members_task_names_the_members_batch(group: Group) -> None:
+    task = build_group_dag(group).get_task(f"load__{WORKER}")
+
+    assert _batch_id({"ti": SimpleNamespace(xcom_pull=lambda task_ids: IDS), "task": task}) == 7

@@ -233,6 +233,58 @@ def test_an_approval_does_not_cover_more_than_was_held(watching: Lab) -> None:
         watching.run(approve_deletes=3, reason="TICKET-1")
 
 
+def test_an_approving_run_reads_what_the_held_one_read(filled: Lab) -> None:
+    filled.manifest["source"]["key_set"] = "full"
+    filled.run(mode=Mode.FULL)
+    filled.sql("mdm", "delete from lab.person where right(person_id, 1) < '6'")
+    with pytest.raises(BatchHeld, match="would delete 240"):
+        filled.run(mode=Mode.FULL)
+
+    done = filled.run(approve_deletes=3, reason="TICKET-1")
+
+    assert (done.mode, done.counts.removed_rows, done.verdict) == (Mode.FULL, 240, Verdict.MATCHED)
+
+
+def test_old_flags_at_the_source_do_not_widen_the_guard(filled: Lab) -> None:
+    filled.manifest["errors"]["deleted_ratio_max"] = 1.0
+    filled.sql("mdm", "update lab.person set is_deleted = true, updated_at = now() where right(person_id, 1) < '7'")
+    filled.run()
+    filled.manifest["errors"]["deleted_ratio_max"] = 0.2
+    filled.sql("mdm", "update lab.person set is_deleted = true, updated_at = now() where right(person_id, 1) = '8'")
+
+    with pytest.raises(BatchHeld, match="would delete 40 of 120"):
+        filled.run(mode=Mode.FULL)
+
+
+def test_a_partitioned_copy_gets_each_row_its_own_value(lab: Lab) -> None:
+    """Partitions have places of their own: the first row of each stands at the same one."""
+    lab.sql(
+        "payroll",
+        "create table lab.parted (like lab.person including defaults including constraints,"
+        " primary key (tenant_id, person_no)) partition by list (tenant_id);"
+        "create table lab.parted_1 partition of lab.parted for values in ('t1');"
+        "create table lab.parted_2 partition of lab.parted for values in ('t2');"
+        "alter table lab.parted enable row level security, force row level security;"
+        "create policy tenant on lab.parted for all to syncline_tenant"
+        " using (tenant_id in (select syncline.scoped_tenants()))"
+        " with check (tenant_id in (select syncline.scoped_tenants()));"
+        "grant select, insert, update, delete on lab.parted to syncline_tenant;"
+        "alter table lab.parted owner to syncline_owner; alter table lab.parted_1 owner to syncline_owner;"
+        "alter table lab.parted_2 owner to syncline_owner",
+    )
+    lab.manifest["target"]["table"] = "lab.parted"
+    lab.hub(*({"person_id": person_id, "tenant_id": tenant} for tenant in ("t1", "t2") for person_id in ("p1", "p2")))
+    lab.run()
+    lab.hub({"person_id": "p1", "name": "Bea"}, {"person_id": "p1", "tenant_id": "t2", "name": "Cid"},
+            {"person_id": "p2", "tenant_id": "t2", "is_deleted": True})  # fmt: skip
+
+    done = lab.run()
+
+    found = lab.sql("payroll", "select tenant_id || '/' || person_no as key, name from lab.parted order by 1")
+    assert {row["key"]: row["name"] for row in found} == {"t1/p1": "Bea", "t1/p2": "Ann", "t2/p1": "Cid"}
+    assert (done.counts.updated_rows, done.counts.deleted_rows, done.verdict) == (2, 1, Verdict.MATCHED)
+
+
 def test_flagged_deletions_are_guarded_too(filled: Lab) -> None:
     filled.sql("mdm", "update lab.person set is_deleted = true, updated_at = now()")
 

@@ -200,3 +200,15 @@ def test_a_member_that_cannot_be_read_at_the_same_moment_is_a_mistake(pair: Lab)
     _, findings = check_project(pair.folder)
 
     assert ["schedule.cron is '30 5 * * *' here" in str(finding) for finding in findings] == [True]
+
+
+def test_deletions_of_a_member_are_approved_in_a_run_of_the_group(pair: Lab) -> None:
+    for n in range(20):
+        hire(pair, f"p{n}")
+    run(pair)
+    pair.sql("mdm", "update lab.person set is_deleted = true, updated_at = now() where person_id > 'p12'")
+    with pytest.raises(BatchHeld, match="run-group cut_off --approve-deletes"):
+        run(pair, "next")
+    (held,) = pair.ledger("select batch_id from ledger.batch where wanted_deletes is not null")
+
+    assert run(pair, "approved", approve_deletes=held["batch_id"], reason="TICKET-1") == [Verdict.MATCHED] * 2

@@ -109,7 +109,7 @@ class Source:
         if self.job.default_mode is Mode.INCREMENTAL:  # who reads everything each time may be given a new table
             said += found.table_differences(known)
         if said and not batch.accepts_source:
-            raise SourceReplaced(self.job.id, self.job.source.table, self.job.source.connection, said)
+            raise SourceReplaced(self.job.id, self.job.source.table, self.job.source.connection, said, self.job.command)
         if not said and found.is_replica and (behind := found.went_back(known)):
             raise TransientError(
                 f"{self.job.id}: the replica behind '{self.job.source.connection}' is not yet where the last batch "

@@ -102,12 +102,12 @@ class SchemaDrift(TerminalError):
 class SourceReplaced(TerminalError):
     """The source is not the one that the last batch read, or it has gone back in time: nothing can be continued."""
 
-    def __init__(self, job_id: str, table: str, connection: str, differences: Sequence[str]) -> None:
+    def __init__(self, job_id: str, table: str, connection: str, differences: Sequence[str], command: str) -> None:
         super().__init__(
             f"{job_id}: source identity changed: {table} at '{connection}' is not the source that the last published "
             f"batch read: {'; '.join(differences)}. It was restored, replaced, failed over or made anew, so nobody can "
             f"tell what changed since. Nothing was read, the watermark stays. If the connection leads to the wrong "
-            f"place, mend it. If this source is right: `syncline run {job_id} --mode full --accept-source --reason "
+            f"place, mend it. If this source is right: `{command} --mode full --accept-source --reason "
             f"'<why>'` reads everything and starts anew from it. See docs/runbooks/source-replaced.md."
         )
         self.job_id, self.differences = job_id, tuple(differences)

@@ -55,6 +55,12 @@ class SyncJob:
         is_known = self.source.deleted is not None or self.source.key_set != "never"
         return self.target.on_delete if is_known else "ignore"
 
+    @property
+    def command(self) -> str:
+        """What a person types to run it: a member of a group runs with its group."""
+        group = self.manifest.group
+        return f"syncline run {self.id}" if group is None else f"syncline run-group {group}"
+
     def finds_absent(self, mode: Mode) -> bool:
         """Whether a batch looks for rows of the copy that the source no longer has."""
         if self.target.write == "replace":

@@ -41,6 +41,9 @@ def alert_task_failed(context: Any) -> None:
 def _batch_id(context: Any) -> int | None:
     """The batch of the run, or None where none was opened or Airflow cannot be asked."""
     try:
-        return context["ti"].xcom_pull(task_ids="open")  # type: ignore[no-any-return]
+        handed = context["ti"].xcom_pull(task_ids="open")
     except Exception:
         return None
+    if isinstance(handed, dict):  # a group's: one batch of each member
+        handed = handed.get(context["task"].job.id)
+    return handed if isinstance(handed, int) else None

@@ -8,16 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 import pendulum
-from airflow.sdk import DAG, CronDataIntervalTimetable, Param
+from airflow.sdk import DAG, CronDataIntervalTimetable
 
 from syncline.core.errors import TerminalError
 from syncline.core.groups import Group
-from syncline.core.values import RunRequest
 from syncline.orchestration import guide
 from syncline.orchestration.assets import job_asset
 from syncline.orchestration.dag_factory import START, settings
 from syncline.orchestration.operators import Step
-from syncline.orchestration.params import reason_param
+from syncline.orchestration.params import group_params, group_request
 from syncline.orchestration.pools import source_pool, target_pool
 from syncline.orchestration.turns import wait_for_turn
 from syncline.orchestration.windows import wait_for_window
@@ -35,6 +34,11 @@ class GroupStep(Step):
     def __init__(self, *, group: Group, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.group = group
+
+    def wait_for_windows(self, step: str, context: Any) -> None:
+        """A step of all members begins when all their systems may be used."""
+        for job in self.group.jobs:
+            wait_for_window(job, step, context)
 
     def batch_ids(self, context: Any) -> dict[str, int]:
         ids: dict[str, int] | None = context["ti"].xcom_pull(task_ids="open")
@@ -55,11 +59,9 @@ class OpenGroup(GroupStep):
     def work(self, context: Any) -> Any:
         from syncline import steps
 
-        for job in self.group.jobs:
-            wait_for_window(job, self.task_id, context)
+        self.wait_for_windows("open", context)
         wait_for_turn(context["ti"], first=self.task_id, last="publish")
-        request = RunRequest(run_key=context["dag_run"].run_id, reason=(context["params"]["reason"] or "").strip())
-        return steps.open_group(self.group, request)
+        return steps.open_group(self.group, group_request(self.group, context))
 
 
 class ExtractGroup(GroupStep):
@@ -68,6 +70,7 @@ class ExtractGroup(GroupStep):
     def work(self, context: Any) -> Any:
         from syncline import steps
 
+        self.wait_for_windows("extract_and_map", context)
         ids = self.batch_ids(context)
         steps.extract_group(self.group, ids)
         return ids
@@ -83,6 +86,7 @@ class MemberStep(GroupStep):
     def work(self, context: Any) -> int:
         from syncline import steps
 
+        wait_for_window(self.job, self.step, context)
         batch_id: int = getattr(steps, self.step)(self.job, self.batch_ids(context)[self.job.id])
         return batch_id
 
@@ -133,6 +137,6 @@ def build_group_dag(group: Group) -> DAG:
             for step in ("load", "reconcile")
         )
         extracted >> loaded >> reconciled >> published
-    dag.params.update({"reason": reason_param(), "despite_windows": Param(False, type="boolean")})
+    dag.params.update(group_params(group))
     dag.validate()  # type: ignore[no-untyped-call]
     return dag

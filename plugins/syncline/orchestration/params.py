@@ -14,6 +14,7 @@ from airflow.sdk import Param
 
 from syncline.core.errors import TerminalError
 from syncline.core.files.findings import nearest
+from syncline.core.groups import Group
 from syncline.core.job import SyncJob
 from syncline.core.values import Mode, RunRequest
 
@@ -26,6 +27,8 @@ MODES = {
     Mode.FULL: "full: every row of the source, compared with the target",
     Mode.WINDOW: "window: rows changed within one interval; the watermark stays",
 }
+AS_USUAL = "as usual"
+FOR_GROUPS = ("accept_source", "approve_deletes", "despite_windows", "reason")
 WHAT, WHY, REACH = "What to read", "Why", "How far"
 NEVER = "What is already there is never written again, and an older value never replaces a newer one."
 WINDOWED = (
@@ -151,6 +154,51 @@ def _moment(meaning: str) -> Param:
     )
 
 
+def group_params(group: Group) -> dict[str, Param]:
+    """The fields of a group's form: what can be asked of all its members at once."""
+    offered: dict[str, Param] = {}
+    for job in group.jobs:
+        offered |= {name: field for name, field in run_params(job).items() if name in FOR_GROUPS}
+    mode = Param(
+        AS_USUAL,
+        source="dag",
+        section=WHAT,
+        title="Mode",
+        type="string",
+        enum=[AS_USUAL, Mode.FULL.value],
+        description_md="**full** compares every row of all members; needs a reason.",
+    )
+    return {"mode": mode, **{name: offered[name] for name in FOR_GROUPS if name in offered}}
+
+
+def group_request(group: Group, context: Mapping[str, Any]) -> RunRequest:
+    """What the run asks of all members.
+
+    Raises:
+        RunRefused: Unknown keys, or no reason where one is needed.
+    """
+    params, run = context["params"], context["dag_run"]
+    known = group_params(group)
+    if unknown := sorted({*(run.conf or {})} - known.keys()):
+        raise RunRefused(
+            f"group {group.name}: the run's conf has an unknown key '{unknown[0][:60]}'. Known: {', '.join(known)}. "
+            f"Nothing was opened. Trigger the run again."
+        )
+    request = RunRequest(
+        run_key=run.run_id,
+        mode=Mode.FULL if params["mode"] == Mode.FULL else None,
+        reason=(params["reason"] or "").strip(),
+        accept_source=bool(params.get("accept_source")),
+        approve_deletes=params.get("approve_deletes"),
+    )
+    is_special = request.mode or request.accept_source or request.approve_deletes or params.get("despite_windows")
+    if is_special and not request.reason:
+        raise RunRefused(
+            f"group {group.name}: such a run needs a reason, which the audit trail keeps. Nothing was opened."
+        )
+    return request
+
+
 def run_request(job: SyncJob, context: Mapping[str, Any]) -> RunRequest:
     """What the run asks of the job.
 
@@ -179,6 +227,8 @@ def run_request(job: SyncJob, context: Mapping[str, Any]) -> RunRequest:
             f"{job.id}: a run that begins in closed hours needs a reason, which the audit trail keeps. "
             f"Nothing was opened. Trigger it again with `reason`, or without `despite_windows`: it then waits."
         )
+    if (request.approve_deletes or request.accept_source) and not request.reason:
+        raise RunRefused(f"{job.id}: an approval needs a reason, which the audit trail keeps. Nothing was opened.")
     is_by_hand = run.run_type == "manual"
     if is_by_hand and mode is not job.default_mode and not request.reason and not request.dry_run:
         raise RunRefused(

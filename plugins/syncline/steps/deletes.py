@@ -14,6 +14,7 @@ from syncline.core.errors import BatchHeld
 from syncline.core.job import SyncJob
 from syncline.core.values import Batch, Counts
 from syncline.steps import alerting
+from syncline.steps.scope import scope
 
 CONTROL = "mass-delete"
 FREE_ROWS = 5  # so few are no mass, whatever their share: of a table of two rows each is a half
@@ -30,10 +31,8 @@ def hold_if_many_deletes(
     gone_rows, limits = total.gone_rows, job.manifest.errors
     if batch.is_dry_run or gone_rows <= max(FREE_ROWS, batch.approved_deletes or 0):
         return
-    standing_rows = gone_rows + total.updated_rows + total.unchanged_rows + total.superseded_rows  # at least
-    if gone_rows <= limits.deleted_rows_max and gone_rows <= limits.deleted_ratio_max * standing_rows:
-        return
-    kept_rows = there.standing_rows(tenants) - total.inserted_rows
+    everyone = {*tenants} | scope(job, batch, book.known_tenants(job.id), there.grants())
+    kept_rows = there.standing_rows(everyone) - total.inserted_rows
     ratio = gone_rows / max(gone_rows + kept_rows, 1)
     if gone_rows <= limits.deleted_rows_max and ratio <= limits.deleted_ratio_max:
         return
@@ -41,7 +40,7 @@ def hold_if_many_deletes(
         f"it would delete {gone_rows} of {gone_rows + kept_rows} rows ({ratio:.2%}; {total.deleted_rows} flagged, "
         f"{total.removed_rows} no longer at the source); {limits.deleted_ratio_max:.2%} and at most "
         f"{limits.deleted_rows_max} rows are allowed without a person. Nothing was deleted. If it is right: "
-        f"`syncline run {job.id} --approve-deletes {batch.batch_id} --reason ...`"
+        f"`{job.command} --approve-deletes {batch.batch_id} --reason ...`"
     )
     book.held(batch, because, alerting.alert(job, batch.batch_id, CONTROL, because), wanted_deletes=gone_rows)
     alerting.deliver_pending()

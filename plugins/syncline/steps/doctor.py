@@ -235,7 +235,7 @@ def _identity(job: SyncJob, session: psycopg.Connection, known: Sighting | None,
     differs = found.server_differences(stored)
     differs += found.table_differences(stored) if job.default_mode is Mode.INCREMENTAL else []
     if differs:
-        mend = f"docs/runbooks/source-replaced.md; syncline run {job.id} --mode full --accept-source --reason '<why>'"
+        mend = f"docs/runbooks/source-replaced.md; {job.command} --mode full --accept-source --reason '<why>'"
         yield Line("source", "wrong", f"it is not the source that the last batch read: {'; '.join(differs)}", mend)
     elif found.is_replica and (behind := found.went_back(stored)):
         yield Line("source", "warn", f"the replica is not yet where the last batch read: {'; '.join(behind)}", "wait")

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 
 from syncline.adapters import ledger, source, target
 from syncline.adapters.failpoints import failpoint
-from syncline.core.errors import BatchHeld, SynclineError
+from syncline.core.errors import BatchHeld, SynclineError, TerminalError
 from syncline.core.groups import Group
 from syncline.core.values import Batch, BatchSummary, RunRequest, State, Verdict
 from syncline.steps import alerting
 from syncline.steps.extract import extract_and_map
 from syncline.steps.load import load
 from syncline.steps.open import open_batch
+from syncline.steps.publish import MARKERS_KEPT
 from syncline.steps.reconcile import reconcile
 
 STAY_S = 5  # between two signs of life of the session that holds the snapshot
@@ -41,8 +43,21 @@ def run_group(group: Group, request: RunRequest) -> list[BatchSummary]:
 
 
 def open_group(group: Group, request: RunRequest) -> dict[str, int]:
-    """Open a batch of each member; returns job id -> batch id."""
-    return {job.id: open_batch(job, request, in_group=True) for job in group.jobs}
+    """Open a batch of each member; returns job id -> batch id.
+
+    An approval of deletions is for the member whose batch was held.
+    """
+    asked = dict.fromkeys((job.id for job in group.jobs), replace(request, approve_deletes=None))
+    if request.approve_deletes is not None:
+        with ledger.opened(f"{group.name} open") as book:
+            owner = book.batch(request.approve_deletes).job_id
+        if owner not in asked:
+            raise TerminalError(
+                f"group {group.name}: batch {request.approve_deletes} belongs to {owner}, which is no member. Nothing "
+                f"was opened."
+            )
+        asked[owner] = request
+    return {job.id: open_batch(job, asked[job.id], in_group=True) for job in group.jobs}
 
 
 def extract_group(group: Group, batch_ids: dict[str, int]) -> None:
@@ -73,6 +88,7 @@ def publish_group(group: Group, batch_ids: dict[str, int]) -> list[BatchSummary]
         for job, batch in zip(group.jobs, batches, strict=True):
             with target.writing(job, batch, step="publish") as there:
                 there.drop_staging()
+                there.forget_deleted(MARKERS_KEPT)
         summaries = [book.summary(batch.batch_id) for batch in batches]
     log.info("group published group=%s members=%d", group.name, len(summaries))
     alerting.deliver_pending()

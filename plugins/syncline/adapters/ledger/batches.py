@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any, cast
 
 from psycopg import sql
@@ -60,6 +60,7 @@ class Batches(Letters, Breakers):
                 job.id,
                 request.run_key,
             )
+            request = self._as_held(job, request)
             mode = self._mode(job, request, earlier)
             if earlier is not None and _may_go_on(job, request, mode, earlier):
                 self._take(job.id, earlier["batch_id"])
@@ -71,7 +72,7 @@ class Batches(Letters, Breakers):
             batch_id = self._insert_batch(job, request, mode, again=earlier["batch_id"] if earlier else None)
             self._take(job.id, batch_id)
             if request.approve_deletes is not None:
-                self._approve_deletes(job, batch_id, request)
+                self._approve_deletes(batch_id, request)
             if request.accept_source:
                 self._session.execute("update ledger.batch set accepts_source = true where batch_id = %s", [batch_id])
             self._audit(job.id, batch_id, "batch_opened", {"mode": mode, "run_key": request.run_key})
@@ -358,29 +359,43 @@ class Batches(Letters, Breakers):
         )
         return int(cast("dict[str, Any]", row)["batch_id"])
 
-    def _approve_deletes(self, job: SyncJob, batch_id: int, request: RunRequest) -> None:
-        """Let a batch delete as many rows as another one was held for. Once: a batch that used it has published."""
+    def _as_held(self, job: SyncJob, request: RunRequest) -> RunRequest:
+        """A run that approves deletions reads what the held batch read, unless it says otherwise.
+
+        Raises:
+            TerminalError: There is nothing to approve, it was used already, or no reason is given.
+        """
+        if request.approve_deletes is None:
+            return request
         asked = self._one(
-            "select held.wanted_deletes, exists (select from ledger.batch as used where used.approves = held.batch_id"
-            " and used.state = 'published') as is_used from ledger.batch as held where held.job_id = %s"
-            " and held.batch_id = %s and held.state = 'held' and held.wanted_deletes is not null",
+            "select mode, tenants, window_from, window_to, wanted_deletes is not null and state = 'held' as is_held,"
+            " exists (select from ledger.batch as used where used.approves = batch.batch_id"
+            " and used.state = 'published') as is_used from ledger.batch where job_id = %s and batch_id = %s",
             job.id,
             request.approve_deletes,
         )
-        if asked is None or asked["is_used"] or not request.reason.strip():
-            why = (
-                f"batch {request.approve_deletes} of this job is not held for its deletes"
-                if asked is None
-                else "that approval is used up"
-                if asked["is_used"]
-                else "an approval needs a reason, which the audit trail keeps"
-            )
-            raise TerminalError(f"{job.id}: deletes cannot be approved: {why}. Nothing was opened.")
+        if asked is None or not asked["is_held"]:
+            why = f"batch {request.approve_deletes} of this job is not held for its deletes"
+        elif asked["is_used"]:
+            why = "that approval is used up"
+        elif not request.reason.strip():
+            why = "an approval needs a reason, which the audit trail keeps"
+        elif request.mode is None and request.tenants is None:
+            window = (asked["window_from"], asked["window_to"]) if asked["window_from"] is not None else None
+            tenants = tuple(asked["tenants"]) if asked["tenants"] is not None else None
+            return replace(request, mode=Mode(asked["mode"]), window=window, tenants=tenants)
+        else:
+            return request
+        raise TerminalError(f"{job.id}: deletes cannot be approved: {why}. Nothing was opened.")
+
+    def _approve_deletes(self, batch_id: int, request: RunRequest) -> None:
+        """Let a batch delete as many rows as another one was held for. Once: a batch that used it has published."""
+        approved = self.batch(request.approve_deletes or 0)
         self._session.execute(
             "update ledger.batch set approves = %s where batch_id = %s", [request.approve_deletes, batch_id]
         )
-        detail = {"approves": request.approve_deletes, "rows": asked["wanted_deletes"], "reason": request.reason}
-        self._audit(job.id, batch_id, "deletes_approved", detail)
+        detail = {"approves": request.approve_deletes, "reason": request.reason}
+        self._audit(approved.job_id, batch_id, "deletes_approved", detail)
 
     def _take(self, job_id: str, batch_id: int) -> None:
         self._session.execute(
@@ -481,7 +496,7 @@ def _asked_mode(job: SyncJob, request: RunRequest) -> Mode:
     if request.accept_source and (mode is not Mode.FULL or request.tenants or not request.reason.strip()):
         raise TerminalError(
             f"{job.id}: to accept another source needs mode full, every tenant and a reason. Nothing was done. "
-            f"`syncline run {job.id} --mode full --accept-source --reason '<why>'`"
+            f"`{job.command} --mode full --accept-source --reason '<why>'`"
         )
     if job.target.write == "replace" and request.tenants:
         raise TerminalError(f"{job.id}: a replacing job cannot run for some tenants: the others would vanish.")

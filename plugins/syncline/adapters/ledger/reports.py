@@ -18,7 +18,8 @@ select job.job_id, job.criticality, job.source_system, job.target_system, job.sl
            as last_error,
        batch.opened_at, batch.published_at,
        batch.extracted_rows, batch.rejected_rows, batch.staged_rows, batch.inserted_rows, batch.updated_rows,
-       batch.deleted_rows, batch.unchanged_rows, batch.superseded_rows, batch.conflicted_rows,
+       batch.deleted_rows, batch.removed_rows, batch.unchanged_rows, batch.superseded_rows, batch.conflicted_rows,
+       batch.equal_rows, batch.compared_ranges, batch.differing_ranges,
        (select count(*) from ledger.tenant_count as c
          where c.batch_id = batch.batch_id and c.tenant_id <> '' and c.extracted_rows > 0) as tenants,
        mark.batch_id as published_batch_id, mark.source_as_of as fresh_as_of,

@@ -24,6 +24,8 @@ from syncline.core.errors import TransientError
 from syncline.core.values import Balance, Counts
 
 LARGE_SHARE = 0.03  # of the target's size: beyond it a scan of the target is cheaper than looking rows up
+# Outcome of a staged row, with its place and that of the row that it was judged against (of which table: partitions).
+JUDGED = "create temp table judged (outcome text, place tid, stands_in oid, stands tid) on commit drop"
 # Partitions and children have sizes of their own: such a table is never known to be empty.
 EMPTY = """
     select from pg_class
@@ -78,7 +80,7 @@ class Loading(Absent):
         if earlier is None:
             self._session.execute(sql.SQL("set local work_mem = {}").format(sql.Literal(WORK_MEM)))
             self._note_own_writes()
-            self._session.execute("create temp table judged (outcome text, place tid, stands tid) on commit drop")
+            self._session.execute(JUDGED)
             self._session.execute(
                 sql.SQL("grant select, insert, delete on judged to {}").format(sql.Identifier(self.job.target.role))
             )
@@ -121,9 +123,11 @@ class Loading(Absent):
         first load are all new; they need no place.
         """
         statement = sql.SQL(
-            "with judged as (select {tenant} as tenant, {outcome} as outcome, {place} as place, t.ctid as stands\n"
+            "with judged as (select {tenant} as tenant, {outcome} as outcome, {place} as place,\n"
+            "    t.tableoid as stands_in, t.ctid as stands\n"
             "  from {staged} as s left join {table} as t on {key} where {reject} is null),\n"
-            "kept as (insert into judged (outcome, place, stands) select outcome, place, stands from judged\n"
+            "kept as (insert into judged (outcome, place, stands_in, stands)\n"
+            "  select outcome, place, stands_in, stands from judged\n"
             "  where outcome = any({written}))\n"
             "select tenant, outcome, count(*) from judged group by 1, 2"
         ).format(
@@ -215,9 +219,10 @@ class Loading(Absent):
 
     def _judged(self, outcome: str) -> Composable:
         """Staged rows of an outcome, each with the row of the table that it was judged against."""
-        return sql.SQL("{} as s join judged as j on j.place = {} where t.ctid = j.stands and j.outcome = {}").format(
-            self._staged, self._place, sql.Literal(outcome)
-        )
+        return sql.SQL(
+            "{} as s join judged as j on j.place = {}"
+            " where t.ctid = j.stands and t.tableoid = j.stands_in and {} and j.outcome = {}"
+        ).format(self._staged, self._place, self._same_key(), sql.Literal(outcome))
 
     def _mark(self, judged: Balance) -> None:
         counts = {tenant: asdict(row) for tenant, row in judged.tenants.items()}
@@ -307,7 +312,7 @@ class Loading(Absent):
         )
 
     def _is_later(self) -> Composable:
-        """Of a marker: its deletion was seen after this batch read. An earlier batch's was not, whatever a clock says."""
+        """Of a marker: its deletion was seen after this batch read. An earlier batch's was not, whatever clocks say."""
         return sql.SQL("gone.source_as_of > {} and gone.batch_id not between 1 and {}").format(
             self._as_of(), sql.Literal(self.batch.batch_id)
         )
