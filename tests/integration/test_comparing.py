@@ -193,6 +193,15 @@ def test_a_window_removes_nothing(watching: Lab) -> None:
     assert "t2/p7" in watching.people()
 
 
+def test_what_another_hand_wrote_after_the_source_was_read_is_not_absent(watching: Lab) -> None:
+    watching.manifest["reconcile"] = {"mismatch_ratio_max": 0.5}
+    watching.sql("payroll", "insert into lab.person (tenant_id, person_no, name, source_event_at) values"
+                 " ('t1', 'newer', 'Eve', now() + interval '1 hour'), ('t1', 'older', 'Eve', now() - interval '1 hour')")  # fmt: skip
+
+    assert watching.run(mode=Mode.FULL).counts.removed_rows == 1
+    assert {"t1/newer", "t1/older"} & {*watching.people()} == {"t1/newer"}
+
+
 # -- the guard -------------------------------------------------------------------------------------------------
 
 

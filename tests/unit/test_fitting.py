@@ -369,7 +369,7 @@ def test_what_a_column_takes_of_a_text_field(tmp_path: Path, field: str, real: s
         ("numeric(12,2)", "numeric(12,2)", None),
         ("numeric(12,2)", "numeric(14,2)", None),
         ("numeric(12,2)", "numeric(12,1)", "certain"),  # PostgreSQL rounds without a word
-        ("numeric(12,2)", "numeric(10,2)", "likely"),  # 22003 fails the whole batch
+        ("numeric(12,2)", "numeric(10,2)", "likely"),  # 22003: refused by the target
         ("numeric(12,2)", "numeric", None),
         ("numeric(12,2)", "money", "certain"),
         ("numeric(12,2)", "text", "certain"),
@@ -544,7 +544,7 @@ def test_what_only_rows_can_break_is_noted(job: SyncJob) -> None:
 
 def test_a_key_of_any_length_is_noted_once(job: SyncJob) -> None:
     assert [said for said in notes(of_target(job, TARGET)) if "unbounded" in said] == [
-        "key of unbounded text (tenant_id): one of more than 2,704 bytes fails the whole batch"
+        "key of unbounded text (tenant_id): one of more than 2,704 bytes is refused by the target"
     ]
 
 

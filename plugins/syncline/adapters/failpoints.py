@@ -149,6 +149,6 @@ def _hold() -> None:
         pass
 
 
-_armed = read(os.environ.get(VARIABLE, ""))
+_armed = read(os.environ.get(VARIABLE, "") or os.environ.get("SYNC_FAILPOINTS", ""))  # its older name
 if any(armed.action == "HOLD" for armed in _armed):  # one that is sent before we hold must not be lost
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCONT})

@@ -150,6 +150,12 @@ class Absent(TargetSession):
         if self.batch.difference is not None:
             number = range_of(self._key(), self.batch.difference.bits)
             parts.append(sql.SQL("{} in (select range from {})").format(number, self._ranges))
+        if version := self.job.target.version:  # what another hand has written since the source was read is not judged
+            parts.append(
+                sql.SQL("({v} is null or {v} <= {as_of} or t.xmin in (select by_xact from own_writes))").format(
+                    v=t(version), as_of=self._as_of()
+                )
+            )
         if self._is_soft and self.job.target.deleted:
             parts.append(sql.SQL("{} is not true").format(t(self.job.target.deleted)))
         return sql.SQL(" and ").join(parts)

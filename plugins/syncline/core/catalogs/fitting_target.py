@@ -133,12 +133,14 @@ def _width(name: str, field: FieldMap, column: Column, job: SyncJob) -> Iterator
         longest = longest_text(job, field)
         if longest is not None and longest <= limit:
             return
-        said = f"column {name} is {taken}, and the field may be longer: such a row would fail the whole batch"
+        said = f"column {name} is {taken}, and the field may be longer: the target would refuse such a row"
         yield Misfit("mapping", where, "M20", said, f"say checks: [{{max_length: {limit}}}], or type: {taken}")
         return
     is_silent = given.becomes(taken) != "guarded"
     said = f"column {name} is {column.shown}, and the field is {given}: "
-    said += "PostgreSQL would round or cut without a word" if is_silent else "what does not fit fails the whole batch"
+    said += (
+        "PostgreSQL would round or cut without a word" if is_silent else "what does not fit is refused by the target"
+    )
     mend = f"say type: {taken}" + (", and how in steps" if is_silent else "; then it is an error of its row")
     yield Misfit("mapping", where, "M20", said, mend, weight="certain" if is_silent else "likely")
 
@@ -150,7 +152,7 @@ def _labels(name: str, field: FieldMap, column: Column) -> Iterator[Misfit]:
     listed = ", ".join(column.labels or column.allowed or ())
     given = values_of(field)
     if given is None:
-        said = f"column {name} is {what}, and the field may be anything: another value would fail the whole batch"
+        said = f"column {name} is {what}, and the field may be anything: the target would refuse another value"
         mend = f"say steps: [{{map: ...}}] or checks: [{{one_of: [{listed}]}}]"
         yield Misfit("mapping", ("fields", name), "M20", said, mend)
         return
@@ -323,7 +325,7 @@ def _long_keys(job: SyncJob, table: Table) -> Iterator[Misfit]:
     if unbounded:
         said = f"key of unbounded text ({', '.join(unbounded)}): one of more than {BTREE_BYTES_MAX:,} bytes "
         mend = "say checks: [required, {max_length: 100}] in the mapping"
-        yield Misfit("manifest", ("target", "key"), "M19", said + "fails the whole batch", mend, weight="noted")
+        yield Misfit("manifest", ("target", "key"), "M19", said + "is refused by the target", mend, weight="noted")
 
 
 def _row_security(job: SyncJob, table: Table) -> Iterator[Misfit]:
@@ -346,13 +348,15 @@ def _row_security(job: SyncJob, table: Table) -> Iterator[Misfit]:
 
 
 def _constraints(job: SyncJob, table: Table) -> Iterator[Misfit]:
-    """What only the rows can break: domains, checks, foreign keys and further unique indexes. One bad row of a batch
-    would fail all of it, where a check of the mapping rejects the row."""
+    """What only the rows can break: domains, checks, foreign keys and further unique indexes. A check of the
+    mapping rejects such a row with a reason of its own; the target only says which constraint."""
     for name, field in job.mapping.fields.items():
         column = table.columns.get(name)
         if column is not None and column.domain_checks and column.allowed is None and not _is_judged(field):
             said = f"column {name} is of domain {column.domain} with {' and '.join(column.domain_checks)}"
-            mend = "say the same under checks: a row that breaks it fails the whole batch"
+            mend = (
+                "say the same under checks: then its row has a reason of its own"
+            )
             yield Misfit("mapping", ("fields", name, "type"), "M20", said, mend, weight="noted")
     for one in table.constraints:
         ours = [name for name in one.columns if name in job.mapping.fields]
