@@ -354,9 +354,7 @@ def _constraints(job: SyncJob, table: Table) -> Iterator[Misfit]:
         column = table.columns.get(name)
         if column is not None and column.domain_checks and column.allowed is None and not _is_judged(field):
             said = f"column {name} is of domain {column.domain} with {' and '.join(column.domain_checks)}"
-            mend = (
-                "say the same under checks: then its row has a reason of its own"
-            )
+            mend = "say the same under checks: then its row has a reason of its own"
             yield Misfit("mapping", ("fields", name, "type"), "M20", said, mend, weight="noted")
     for one in table.constraints:
         ours = [name for name in one.columns if name in job.mapping.fields]
