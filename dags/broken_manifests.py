@@ -8,6 +8,7 @@ from airflow.sdk import get_parsing_context
 
 from syncline.adapters.project import root
 from syncline.core.errors import ManifestInvalid
+from syncline.core.groups import group_names, group_or_explain
 from syncline.core.job_files import job_ids
 from syncline.orchestration.dag_factory import build_or_explain
 
@@ -15,6 +16,7 @@ HOME = root()
 
 if get_parsing_context().dag_id is None:
     tried = [build_or_explain(HOME, job_id) for job_id in job_ids(HOME)]
-    reports = [str(outcome) for outcome in tried if isinstance(outcome, ManifestInvalid)]
+    tried += [group_or_explain(HOME, name) for name in group_names(HOME)]
+    reports = {str(outcome): None for outcome in tried if isinstance(outcome, ManifestInvalid)}  # each once, in order
     if reports:
         raise ManifestInvalid("\n".join(reports))

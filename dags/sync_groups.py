@@ -6,8 +6,7 @@ Wiring only. A group with a member that has mistakes has no DAG; broken_manifest
 from airflow.sdk import get_parsing_context
 
 from syncline.adapters.project import root
-from syncline.core.errors import ManifestInvalid
-from syncline.core.groups import group_names, load_group
+from syncline.core.groups import Group, group_names, group_or_explain
 from syncline.orchestration.group_factory import build_group_dag, group_dag_id
 
 HOME = root()
@@ -15,10 +14,9 @@ wanted = get_parsing_context().dag_id
 
 for name in sorted(group_names(HOME)):
     if wanted in (None, group_dag_id(name)):
-        try:
-            dag = build_group_dag(load_group(HOME, name))
-        except ManifestInvalid:
-            if wanted:
-                raise
-        else:
+        group = group_or_explain(HOME, name)
+        if isinstance(group, Group):
+            dag = build_group_dag(group)
             globals()[dag.dag_id] = dag
+        elif wanted:
+            raise group

@@ -238,10 +238,13 @@ def run_group(
         int | None,
         typer.Option(metavar="BATCH", help="Allow the deletions that this batch was held for; needs --reason"),
     ] = None,
+    take_over: Annotated[bool, typer.Option("--take-over", help="Abandon batches that are under way")] = False,
     reason: Annotated[str, typer.Option(help="Why; kept in the ledger")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Run all jobs of a group as one: read at one moment, published together or not at all."""
+    if mode is Mode.WINDOW:
+        raise typer.BadParameter("a group has no windows: it reads what is owed, or everything")
     from syncline import steps
     from syncline.core.groups import load_group
 
@@ -257,7 +260,7 @@ def run_group(
         run_key=run_key,
         mode=mode,
         reason=reason,
-        take_over=False,
+        take_over=take_over,
         accept_source=accept_source,
         approve_deletes=approve_deletes,
     )

@@ -549,3 +549,42 @@ def test_a_clock_of_the_source_that_goes_back_keeps_no_row_away(watching: Lab) -
     watching.run()
 
     assert "t2/p7" in watching.people()
+
+
+@pytest.mark.parametrize("policy", ["hard", "soft"])
+def test_a_replacing_job_takes_flagged_rows_once(lab: Lab, policy: str) -> None:
+    lab.manifest["target"] |= {"write": "replace", "on_delete": policy}
+    if policy == "soft":
+        lab.manifest["target"]["deleted"] = "is_gone"
+    fill(lab, 40)
+    lab.run()
+    silently(lab, "update lab.person set is_deleted = true where person_id = 'p2'")
+    silently(lab, "delete from lab.person where person_id = 'p3'")
+
+    done = lab.run()
+
+    assert (done.verdict, done.counts.deleted_rows, done.counts.removed_rows) == (Verdict.MATCHED, 1, 1)
+    assert len(lab.people()) == 38
+
+
+def test_a_rejected_row_without_a_key_stays_excused(lab: Lab) -> None:
+    lab.sql(
+        "mdm",
+        "alter table lab.person drop constraint person_pkey; alter table lab.person alter person_id drop not null",
+    )
+    fill(lab, 10)
+    lab.sql("mdm", "insert into lab.person (tenant_id, person_id, name) values ('t1', null, 'x')")
+
+    assert lab.run().verdict is Verdict.MATCHED
+    assert lab.run().verdict is Verdict.MATCHED
+
+
+def test_a_marker_of_another_path_stops_no_batch_without_rows(filled: Lab) -> None:
+    filled.sql(
+        "payroll",
+        "insert into syncline.deleted (job_id, tenant_id, key, source_as_of, batch_id)"
+        f" values ('{JOB}', 't1', '{{t1,late}}', now() + interval '1 hour', 0)",
+    )
+
+    assert filled.run(mode=Mode.FULL).verdict is Verdict.MATCHED
+    assert filled.run().verdict is Verdict.MATCHED

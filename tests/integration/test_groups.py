@@ -212,3 +212,26 @@ def test_deletions_of_a_member_are_approved_in_a_run_of_the_group(pair: Lab) -> 
     (held,) = pair.ledger("select batch_id from ledger.batch where wanted_deletes is not null")
 
     assert run(pair, "approved", approve_deletes=held["batch_id"], reason="TICKET-1") == [Verdict.MATCHED] * 2
+
+
+def test_a_run_that_is_taken_up_between_the_loads_reads_no_member_anew(pair: Lab) -> None:
+    hire(pair, "p1")
+    group = the_group(pair)
+    asked = RunRequest(run_key="night")
+    ids = steps.open_group(group, asked)
+    steps.extract_group(group, ids)
+    steps.load(group.jobs[0], ids[group.jobs[0].id])  # and then the worker died
+
+    assert run(pair, "night") == [Verdict.MATCHED, Verdict.MATCHED]
+
+
+def test_a_full_run_of_a_group_keeps_to_the_sessions_of_its_source(pair: Lab) -> None:
+    hire(pair, "x")
+    pair.sql("mdm", "insert into lab.person (tenant_id, person_id, name) select 't1', 'p' || n, 'Ann'"
+             " from generate_series(1, 3000) as n")  # fmt: skip
+    run(pair)
+    pair.sql("postgres", "alter role syncline_reader connection limit 2")
+    try:
+        assert run(pair, "night", mode=Mode.FULL) == [Verdict.MATCHED, Verdict.MATCHED]
+    finally:
+        pair.sql("postgres", "alter role syncline_reader connection limit -1")

@@ -418,3 +418,15 @@ def test_a_cursor_of_infinity_is_read_and_ends_nothing(lab: Lab) -> None:
     first, second = lab.run(), lab.run()
 
     assert (first.verdict, first.counts.inserted_rows, second.verdict) == (Verdict.MATCHED, 2, Verdict.MATCHED)
+
+
+def test_a_rejected_row_whose_copy_is_flagged_deleted_is_excused(lab: Lab) -> None:
+    lab.manifest["target"] |= {"on_delete": "soft", "deleted": "is_gone"}
+    lab.manifest["errors"]["rejected_ratio_max"] = 1.0
+    lab.hub(person("p1"), person("p2"))
+    lab.run()
+    lab.hub(person("p1", is_deleted=True))
+    lab.run()
+    lab.hub(person("p1", born="never"))
+
+    assert lab.run().verdict is Verdict.MATCHED

@@ -83,6 +83,7 @@ class Source:
         self.identity: SourceIdentity | None = None
         self._known: SourceIdentity | None = None  # what the watermark belongs to
         self._table: Table | None = None  # as the preflight found it
+        self.is_shared = False  # it sees the instant of another session, beside others
         self.copied_rows = 0  # what the server says it sent: counted by neither the target nor us
 
     def cut_off(self) -> CutOff:
@@ -245,21 +246,25 @@ class Source:
         gone: list[int] = []
         statement = sql.SQL(
             "select (w ->> 0)::bigint from jsonb_array_elements({waiting}::jsonb) as w"
-            " where not exists (select from {table} as s where {key}{scope})"
+            " where case when w -> 1 @> '[null]' then not exists (select from {table} as s where {loose}{scope})"
+            " else not exists (select from {table} as s where {key}{scope}) end"
         )
         scope = _scope(self.job, None)
         if deleted := deleted_column(self.job):
             scope.append(sql.SQL("{} is not true").format(_column(deleted)))
-        key = sql.SQL(" and ").join(
-            sql.SQL("{} = (w -> 1 ->> {})::{}").format(_column(name), sql.Literal(n), self.job.mapping.source[name].sql)
+        parts = [
+            (_column(name), sql.SQL("(w -> 1 ->> {})::{}").format(sql.Literal(n), self.job.mapping.source[name].sql))
             for n, name in enumerate(self.job.source.key)
-        )
+        ]
+        key = sql.SQL(" and ").join(sql.SQL("{} = {}").format(*part) for part in parts)
+        loose = sql.SQL(" and ").join(sql.SQL("{} is not distinct from {}").format(*part) for part in parts)
         for start in range(0, len(waiting), LETTERS_AT_ONCE):
             portion = json.dumps(waiting[start : start + LETTERS_AT_ONCE], ensure_ascii=False)
             asked = statement.format(
                 waiting=sql.Literal(portion),
                 table=table_identifier(self.job.source.table),
                 key=key,
+                loose=loose,
                 scope=sql.SQL("").join(sql.SQL(" and ") + part for part in scope),
             )
             with self._telling("looking for rows of dead letters"):
@@ -380,6 +385,7 @@ def reading(job: SyncJob, *, shared: Shared | None = None) -> Iterator[Source]:
         session.isolation_level = IsolationLevel.REPEATABLE_READ
         session.autocommit = False
         here = Source(job, session, shared.floor if shared else floor[0] if floor else None)
+        here.is_shared = shared is not None
         try:
             with session.transaction():
                 if shared is not None:

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from syncline.core.errors import ManifestInvalid
 from syncline.core.files import strict_yaml
-from syncline.core.files.findings import Finding
+from syncline.core.files.findings import Finding, report
 from syncline.core.job import SyncJob
 from syncline.core.job_files import job_ids, load_job
 
@@ -39,9 +40,20 @@ def group_names(root: Path) -> dict[str, list[str]]:
 
 
 def load_group(root: Path, name: str) -> Group:
-    """A group with all its members. Raises ManifestInvalid where one of them has mistakes: it would be incomplete."""
+    """A group with all its members. Raises ManifestInvalid where one has mistakes, or does not fit the others."""
     jobs = [load_job(root, job_id) for job_id in group_names(root).get(name, ())]
-    return Group(name, tuple(job for job in jobs if job.manifest.group == name))
+    members = tuple(job for job in jobs if job.manifest.group == name)
+    if faults := list(group_faults(root, members)):
+        raise ManifestInvalid(report(faults))
+    return Group(name, members)
+
+
+def group_or_explain(root: Path, name: str) -> Group | ManifestInvalid:
+    """The group, or the report of why there is none."""
+    try:
+        return load_group(root, name)
+    except ManifestInvalid as invalid:
+        return invalid
 
 
 def group_faults(root: Path, jobs: Iterable[SyncJob]) -> Iterator[Finding]:

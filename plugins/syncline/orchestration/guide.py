@@ -19,7 +19,8 @@ see all of them as of that moment, or the last good state of all of them.
 `extract_and_map` stages all members; each is loaded and reconciled by tasks of its own; `publish` opens the gate for
 all, or holds all where one is not proven: see `docs/runbooks/group-held.md`. Clearing from `open` is always safe.
 
-The members' own DAGs have no schedule. Alone a member may only be counted (a dry run)."""
+A backfill of a group reads what is owed, as any run of it does: it has no windows. The members' own DAGs have no
+schedule. Alone a member may only be counted (a dry run)."""
 TASKS = {
     "open": """\
 **Opens the batch**: takes the job's lock with a new epoch and fixes what will be read, from the watermark of the

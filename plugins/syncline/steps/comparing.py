@@ -91,7 +91,8 @@ def _compare_rows(
     with ExitStack() as stack:
         tasks: list[tuple[psycopg.Connection, Callable[[], None]]] = []
         blocks = here.blocks()
-        for part in divide(min(SESSIONS_MAX, job.source.connections_max) if blocks else 1, blocks):
+        sessions = 1 if here.is_shared else min(SESSIONS_MAX, job.source.connections_max)  # a group shares its sessions
+        for part in divide(sessions if blocks else 1, blocks):
             beside = here if part.number == 0 else stack.enter_context(here.beside())
             tasks.append((beside.session, partial(beside.compare, of_part(part), at_source)))
         only_keys = job.target.write == "append"

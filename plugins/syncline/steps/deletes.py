@@ -6,6 +6,7 @@ before COMMIT, so what is held has deleted nothing. A run that names the held ba
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 
 from syncline.adapters import ledger
@@ -17,19 +18,20 @@ from syncline.steps import alerting
 from syncline.steps.scope import scope
 
 CONTROL = "mass-delete"
+log = logging.getLogger(__name__)
 FREE_ROWS = 5  # so few are no mass, whatever their share: of a table of two rows each is a half
 
 
 def hold_if_many_deletes(
     job: SyncJob, batch: Batch, book: ledger.Ledger, there: Target, tenants: Iterable[str], total: Counts
 ) -> None:
-    """Inside the target's transaction, before COMMIT. A dry run only counts.
+    """Inside the target's transaction, before COMMIT. A dry run only says so.
 
     Raises:
         BatchHeld: More rows would go than the manifest or an approval allows; the transaction is to be rolled back.
     """
     gone_rows, limits = total.gone_rows, job.manifest.errors
-    if batch.is_dry_run or gone_rows <= max(FREE_ROWS, batch.approved_deletes or 0):
+    if gone_rows <= max(FREE_ROWS, batch.approved_deletes or 0):
         return
     everyone = {*tenants} | scope(job, batch, book.known_tenants(job.id), there.grants())
     kept_rows = there.standing_rows(everyone) - total.inserted_rows
@@ -42,6 +44,9 @@ def hold_if_many_deletes(
         f"{limits.deleted_rows_max} rows are allowed without a person. Nothing was deleted. If it is right: "
         f"`{job.command} --approve-deletes {batch.batch_id} --reason ...`"
     )
+    if batch.is_dry_run:
+        log.warning("such a run would be held job=%s: %s", job.id, because)
+        return
     book.held(batch, because, alerting.alert(job, batch.batch_id, CONTROL, because), wanted_deletes=gone_rows)
     alerting.deliver_pending()
     raise BatchHeld(job.id, batch.batch_id, because, runbook="mass-delete")

@@ -62,6 +62,8 @@ def open_group(group: Group, request: RunRequest) -> dict[str, int]:
 
 def extract_group(group: Group, batch_ids: dict[str, int]) -> None:
     """Stage all members under one snapshot, which this process holds until the last one is staged."""
+    if _is_read(group, batch_ids):
+        return
     sessions = min(job.source.connections_max for job in group.jobs)
     with source.reading(group.jobs[0]) as here, ThreadPoolExecutor(max(1, sessions - 1)) as pool:
         shared = here.share()
@@ -70,6 +72,15 @@ def extract_group(group: Group, batch_ids: dict[str, int]) -> None:
             here.stay()
     for one in running:
         one.result()
+
+
+def _is_read(group: Group, batch_ids: dict[str, int]) -> bool:
+    """Whether all members stand read at one moment already: a retry after a load reads none of them anew."""
+    with ledger.opened(f"{group.name} extract") as book:
+        batches = [book.batch(batch_ids[job.id]) for job in group.jobs]
+    moments = {batch.upper.snapshot if batch.upper else None for batch in batches}
+    is_begun = any(batch.state not in (State.OPEN, State.EXTRACTED) for batch in batches)
+    return is_begun and State.OPEN not in {batch.state for batch in batches} and len(moments) == 1
 
 
 def publish_group(group: Group, batch_ids: dict[str, int]) -> list[BatchSummary]:

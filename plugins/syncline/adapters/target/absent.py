@@ -15,9 +15,8 @@ from psycopg import sql
 from psycopg.sql import Composable
 
 from syncline.adapters.comparing import Ranges
-from syncline.adapters.target.session import TargetSession, listed, s, t
+from syncline.adapters.target.session import TargetSession, listed, t
 from syncline.core.checksums import COMPARABLE_SINCE, Columns, range_of, table_checksums
-from syncline.core.compile import DELETED
 from syncline.core.values import NO_TENANT, Balance, Counts, Mode
 
 WORK_MEM = "128MB"
@@ -141,11 +140,8 @@ class Absent(TargetSession):
     def _is_absent(self) -> Composable:
         is_kept = self.batch.mode is Mode.INCREMENTAL
         present = self._keys if is_kept else self._staged
-        living = sql.SQL("") if is_kept else sql.SQL(" and not {}").format(s(DELETED))
         parts = [
-            sql.SQL("not exists (select from {} as s where {}{})").format(
-                present, self._same_key(), living if self.job.target.write == "replace" else sql.SQL("")
-            )
+            sql.SQL("not exists (select from {} as s where {})").format(present, self._same_key())  # flagged ones too
         ]
         if self.batch.difference is not None:
             number = range_of(self._key(), self.batch.difference.bits)

@@ -69,10 +69,12 @@ class Counting(TargetSession):
             self._enter(tenants)
             settled = self._settled_letters()
             self._become_tenant()
+            deleted = self.job.target.deleted  # a row that is flagged there is counted by nobody
+            alive = sql.SQL(" and {} is not true").format(t(deleted)) if deleted else sql.SQL("")
             absent = sql.SQL(
                 "select tenant, count(*) from waiting where id <> all(%s) and (is_new or %s) and not exists"
-                " (select from {} as t where {}) group by 1"
-            ).format(self._table, self._same_key_as_waiting(t, self.job.target.key))
+                " (select from {} as t where {}{}) group by 1"
+            ).format(self._table, self._same_key_as_waiting(t, self.job.target.key), alive)
             counts_old = self.batch.mode is not Mode.WINDOW
             return settled, dict(self._session.execute(absent, [settled, counts_old]).fetchall())
 

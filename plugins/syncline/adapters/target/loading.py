@@ -107,6 +107,8 @@ class Loading(Absent):
         """From here on row-level security binds the transaction; what the statements depend on is looked up."""
         self._become_tenant()
         self._enums = self._find_enums()
+        if not self._has_scope:
+            return
         newer = self._session.execute(
             sql.SQL("select from syncline.deleted as gone where gone.job_id = {} and {} limit 1").format(
                 sql.Literal(self.job.id), self._is_later()

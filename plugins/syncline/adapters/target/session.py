@@ -39,6 +39,7 @@ class TargetSession:
         self._ranges = sql.Identifier("staged", f"{job.id}__{batch.batch_id}__r")  # those that differ
         self._keys = sql.Identifier("staged", f"{job.id}__{batch.batch_id}__k")  # what the source has there
         self._parts = sql.Identifier("staged", f"{job.id}__{batch.batch_id}__p")  # numbers of those that are staged
+        self._has_scope = False  # without one row-level security answers with an error
         self._enums: dict[str, Composable] = {}  # target column -> its enumeration, as the load found them
 
     def loaded(self) -> Balance | None:
@@ -48,6 +49,7 @@ class TargetSession:
 
     def _enter(self, tenants: Iterable[str]) -> None:
         asked = [tenant for tenant in tenants if tenant != NO_TENANT]
+        self._has_scope = bool(asked) or self.job.tenant_column is None
         try:
             self._session.execute("select syncline.enter(%s, %s, %s)", [self.job.id, self.batch.epoch, asked])
         except psycopg.Error as error:

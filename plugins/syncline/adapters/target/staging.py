@@ -208,7 +208,7 @@ class Staging(TargetSession):
         source_key = listed(
             part
             for name in self.job.target.key
-            for part in (sql.Literal(fields[name].from_), sql.SQL("{}::text").format(s(name)))
+            for part in (sql.Literal(fields[name].from_), s(name))  # spelt as the payload of other rejects
         )
         return sql.SQL(
             "jsonb_build_object('errors', jsonb_build_array({said}::text),"
