@@ -51,6 +51,13 @@ MEETINGS_SHOWN = 10  # places in the coming week at which runs meet; the others 
 out = Console(soft_wrap=True)
 out.width = max(out.width, WIDTH_MIN if out.is_terminal else WIDTH_PIPED)
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The manifest's file stem, e.g. mdm__payroll__worker")]
+AcceptSource = Annotated[
+    bool, typer.Option("--accept-source", help="Another source than before is right; with mode full and a reason")
+]
+ApproveDeletes = Annotated[
+    int | None, typer.Option(metavar="BATCH", help="Allow the deletions that this batch was held for; needs --reason")
+]
+Reason = Annotated[str, typer.Option(help="Why; kept in the ledger")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other programs")]
 
 
@@ -187,29 +194,23 @@ def run(
         bool, typer.Option("--dry-run", help="Count what would change, in all and by tenant; write nothing")
     ] = False,
     take_over: Annotated[bool, typer.Option("--take-over", help="Abandon a batch that is under way")] = False,
-    accept_source: Annotated[
-        bool, typer.Option("--accept-source", help="Another source than before is right; with mode full and a reason")
-    ] = False,
-    approve_deletes: Annotated[
-        int | None,
-        typer.Option(metavar="BATCH", help="Allow the deletions that this batch was held for; needs --reason"),
-    ] = None,
+    accept_source: AcceptSource = False,
+    approve_deletes: ApproveDeletes = None,
     despite_windows: Annotated[
         bool, typer.Option("--despite-windows", help="Begin in closed hours; needs --reason")
     ] = False,
-    reason: Annotated[str, typer.Option(help="Why; kept in the ledger")] = "",
+    reason: Reason = "",
     as_json: AsJson = False,
 ) -> None:
     """Run a whole batch here: open, extract and map, load, reconcile, publish."""
     from syncline.steps import looking, run_line
 
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("syncline").setLevel(logging.INFO)
+    _tell_progress()
     window = _window(window_from, window_to)
     if window is not None and mode not in (None, Mode.WINDOW):
         raise typer.BadParameter(f"--window-from and --window-to belong to --mode window, not {mode}")
     request = RunRequest(
-        run_key=f"shell__{datetime.now(UTC):%Y%m%dT%H%M%S}__{uuid.uuid4().hex[:8]}",
+        run_key=_run_key(),
         mode=Mode.WINDOW if window is not None else mode,
         tenants=tuple(tenant) if tenant else None,
         dry_run=dry_run,
@@ -231,15 +232,10 @@ def run(
 def run_group(
     group: Annotated[str, typer.Argument(metavar="GROUP", help="As manifests say it under `group`")],
     mode: Annotated[Mode | None, typer.Option(help="What to read; each job decides without it")] = None,
-    accept_source: Annotated[
-        bool, typer.Option("--accept-source", help="Another source than before is right; with mode full and a reason")
-    ] = False,
-    approve_deletes: Annotated[
-        int | None,
-        typer.Option(metavar="BATCH", help="Allow the deletions that this batch was held for; needs --reason"),
-    ] = None,
+    accept_source: AcceptSource = False,
+    approve_deletes: ApproveDeletes = None,
     take_over: Annotated[bool, typer.Option("--take-over", help="Abandon batches that are under way")] = False,
-    reason: Annotated[str, typer.Option(help="Why; kept in the ledger")] = "",
+    reason: Reason = "",
     as_json: AsJson = False,
 ) -> None:
     """Run all jobs of a group as one: read at one moment, published together or not at all."""
@@ -248,16 +244,14 @@ def run_group(
     from syncline import steps
     from syncline.core.groups import load_group
 
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("syncline").setLevel(logging.INFO)
+    _tell_progress()
     found = load_group(project.root(), group)
     if not found.jobs:
         raise typer.BadParameter(f"no manifest says `group: {group}`")
     for job in found.jobs:
         _require_open_hours(job, False, "")
-    run_key = f"shell__{datetime.now(UTC):%Y%m%dT%H%M%S}__{uuid.uuid4().hex[:8]}"
     request = RunRequest(
-        run_key=run_key,
+        run_key=_run_key(),
         mode=mode,
         reason=reason,
         take_over=take_over,
@@ -566,6 +560,16 @@ def _dag_plan(job: SyncJob) -> str:
             f"-- publish          moves the watermark, updates asset sync://{job.id}",
         ]
     )
+
+
+def _tell_progress() -> None:
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("syncline").setLevel(logging.INFO)
+
+
+def _run_key() -> str:
+    """A run of the shell: no two have the same."""
+    return f"shell__{datetime.now(UTC):%Y%m%dT%H%M%S}__{uuid.uuid4().hex[:8]}"
 
 
 def _sentence(summary: BatchSummary) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import shutil
 import uuid
@@ -14,11 +13,10 @@ import pytest
 
 from demo.servers import EmbeddedServer
 from demo.world.provision import LOGIN_ROLES, provision
-from syncline.adapters import connections
 from tests.conftest import ROOT
 from tests.faults.faultproxy import FaultProxy
 from tests.faults.invariants import invariants
-from tests.integration.conftest import LEDGER_RESET, SOURCE_DDL, TARGET_DDL, Lab, lab, world_uris
+from tests.integration.conftest import SOURCE_DDL, Lab, lab, lab_on, world_uris
 
 __all__ = ["lab", "world_uris"]  # fixtures
 
@@ -41,17 +39,7 @@ def own_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[L
     """A lab on a server of its own."""
     with server_of_its_own() as server:
         uris = provision(server.admin_conninfo, {role: uuid.uuid4().hex for role in LOGIN_ROLES}, tenants=["t1"])
-        for name, uri in uris.items():
-            monkeypatch.setenv(f"AIRFLOW_CONN_{name}", uri)
-        monkeypatch.setattr(connections, "_resolve", connections.from_environment)
-        monkeypatch.setenv("SYNCLINE_PAYLOAD_KEY", base64.urlsafe_b64encode(os.urandom(32)).decode())
-        monkeypatch.setenv("SYNCLINE_HOME", str(tmp_path))
-        monkeypatch.setenv("SYNCLINE_VAR", str(tmp_path / "var"))
-        made = Lab(server.admin_conninfo, tmp_path)
-        made.sql("mdm", SOURCE_DDL)
-        made.sql("payroll", TARGET_DDL)
-        made.ledger(LEDGER_RESET)
-        yield made, server
+        yield lab_on(server.admin_conninfo, uris, tmp_path, monkeypatch), server
 
 
 @pytest.fixture

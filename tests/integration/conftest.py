@@ -205,16 +205,21 @@ class Lab:
         return self.sql("warehouse", statement, *parameters)
 
 
-@pytest.fixture
-def lab(pg: Postgres, world_uris: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
-    for name, uri in world_uris.items():
+def lab_on(admin: str, uris: dict[str, str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    """A fresh lab on a provisioned server, with the environment that its runs need."""
+    for name, uri in uris.items():
         monkeypatch.setenv(f"AIRFLOW_CONN_{name}", uri)
     monkeypatch.setattr(connections, "_resolve", connections.from_environment)  # tests/dags install Airflow's
     monkeypatch.setenv("SYNCLINE_PAYLOAD_KEY", base64.urlsafe_b64encode(os.urandom(32)).decode())
-    monkeypatch.setenv("SYNCLINE_HOME", str(tmp_path))
-    monkeypatch.setenv("SYNCLINE_VAR", str(tmp_path / "var"))
-    made = Lab(pg.admin_conninfo, tmp_path)
+    monkeypatch.setenv("SYNCLINE_HOME", str(folder))
+    monkeypatch.setenv("SYNCLINE_VAR", str(folder / "var"))
+    made = Lab(admin, folder)
     made.sql("mdm", SOURCE_DDL)
     made.sql("payroll", TARGET_DDL)
     made.ledger(LEDGER_RESET)
     return made
+
+
+@pytest.fixture
+def lab(pg: Postgres, world_uris: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    return lab_on(pg.admin_conninfo, world_uris, tmp_path, monkeypatch)

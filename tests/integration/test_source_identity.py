@@ -24,7 +24,7 @@ from demo.world.provision import LOGIN_ROLES, provision
 from syncline.core.errors import SchemaDrift, SourceReplaced, TerminalError, TransientError
 from syncline.core.values import Mode, State, Verdict
 from tests.conftest import ROOT
-from tests.integration.conftest import JOB, LEDGER_RESET, SOURCE_DDL, TARGET_DDL, Lab
+from tests.integration.conftest import JOB, SOURCE_DDL, Lab, lab_on
 from tests.integration.faults import person, until
 
 XIDS, BEFORE_THE_END, XIDS_PER_SEGMENT = 2**32, 3_000, 32 * 8192 * 4
@@ -183,16 +183,7 @@ def own_lab(
     primary: tuple[EmbeddedServer, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Lab, EmbeddedServer]:
     server, uris = primary
-    for name, uri in uris.items():
-        monkeypatch.setenv(f"AIRFLOW_CONN_{name}", uri)
-    monkeypatch.setenv("SYNCLINE_PAYLOAD_KEY", "A" * 43)
-    monkeypatch.setenv("SYNCLINE_HOME", str(tmp_path))
-    monkeypatch.setenv("SYNCLINE_VAR", str(tmp_path / "var"))
-    lab = Lab(server.admin_conninfo, tmp_path)
-    lab.sql("mdm", SOURCE_DDL)
-    lab.sql("payroll", TARGET_DDL)
-    lab.ledger(LEDGER_RESET)
-    return lab, server
+    return lab_on(server.admin_conninfo, uris, tmp_path, monkeypatch), server
 
 
 @contextmanager

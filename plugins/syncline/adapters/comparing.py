@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from psycopg import sql
 from psycopg.sql import Composable
 
+from syncline.adapters.connections import WORK_MEM
+
 HEADER_BYTES = 19  # of binary COPY; its trailer is shorter than a row
 BLOCK_BYTES = 1024 * 1024
 COLUMNS = {"range": ">i4", "rows": ">i4", "deleted": ">i4", "rejected": ">i4", "checksum": ">i8"}
@@ -41,7 +43,8 @@ class Ranges:
         return self.rows.astype(np.int64) + self.deleted + self.rejected
 
     def ask(self, session: psycopg.Connection, statement: Composable) -> None:
-        """Add up what a statement of core.checksums says."""
+        """Add up what a statement of core.checksums says, within the transaction that is open."""
+        session.execute(sql.SQL("set local work_mem = {}").format(sql.Literal(WORK_MEM)))
         copy = sql.SQL("copy ({}) to stdout (format binary)").format(statement)
         with session.cursor() as cursor, cursor.copy(copy) as pieces:
             told, skipped = bytearray(), HEADER_BYTES

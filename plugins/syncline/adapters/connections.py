@@ -25,6 +25,9 @@ from syncline.core.manifest import LOCK_TIMEOUT_S, Source, Target
 
 Resolver = Callable[[str], str]
 
+# What one statement over a whole table may use of a server: a join of millions of rows, or a million ranges, in memory.
+WORK_MEM = "128MB"
+
 # A peer that is gone is noticed within half a minute (fault F49), not after the kernel's two hours; one that is there
 # and hands nothing on, by liveness.py.
 KEEPALIVE = {

@@ -51,7 +51,6 @@ CURSOR_MARGIN_S = 3600
 COPY_BUFFER_BYTES = 256 * 1024  # rows arrive one by one; smaller writes cost a system call each
 XIDS = 2**32  # row versions keep this many numbers, then begin anew
 LETTERS_AT_ONCE = 1_000
-WORK_MEM = "128MB"  # a quarter of a million ranges are added up in memory
 
 FLOOR = """
     select least(min(xact_start), statement_timestamp()) - make_interval(secs => {margin})
@@ -204,7 +203,6 @@ class Source:
     def compare(self, checksums: Composable, ranges: Ranges) -> None:
         """Add up what a statement of core.checksums says about this side."""
         with self._telling("comparing"):
-            self._session.execute(sql.SQL("set local work_mem = {}").format(sql.Literal(WORK_MEM)))
             ranges.ask(self._session, checksums)
 
     def living(self, batch: Batch) -> list[Composable]:

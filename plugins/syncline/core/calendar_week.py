@@ -40,6 +40,10 @@ class Meeting(NamedTuple):
     most: int
     jobs: tuple[str, ...]
 
+    def told(self, begin: datetime, said: str, allowed: str) -> Collision:
+        """The same in words, of a week that begins at a UTC minute."""
+        return Collision(begin + self.at * MINUTE, self.times, self.jobs, said, allowed)
+
 
 @dataclass(frozen=True, order=True)
 class Collision:
@@ -86,12 +90,8 @@ def _over_budget(
     system: str, slots: int, jobs: list[SyncJob], begin: datetime, among: Set[str] | None
 ) -> Collision | None:
     met = _meetings(jobs, slots, begin, among)
-    if met is None:
-        return None
-    return Collision(
-        begin + met.at * MINUTE,
-        met.times,
-        met.jobs,
+    return met and met.told(
+        begin,
         f"{system} lends {slots} connection{'s' * (slots > 1)} at one time, up to {met.most} runs meet there",
         "runs then wait for each other in its pool; move their minutes apart, or ask its owner for more connections",
     )
@@ -99,12 +99,8 @@ def _over_budget(
 
 def _on_one_table(table: str, jobs: list[SyncJob], begin: datetime, among: Set[str] | None) -> Collision | None:
     met = _meetings(jobs, 1, begin, among)
-    if met is None:
-        return None
-    return Collision(
-        begin + met.at * MINUTE,
-        met.times,
-        met.jobs,
+    return met and met.told(
+        begin,
         f"{table} is written by {met.most} jobs at the same time",
         "they wait for each other's rows, at most `target.lock_timeout_s`; move their minutes apart",
     )

@@ -170,6 +170,11 @@ class Balance:
                 return f"tenant {tenant_id or '(none)'}: {said}"
         return None
 
+    @classmethod
+    def unchanged(cls, rows: Mapping[str, int]) -> Balance:
+        """Rows per tenant that were compared and found equal: they count as staged, though none was moved."""
+        return cls({t: Counts(extracted_rows=n, staged_rows=n, unchanged_rows=n) for t, n in rows.items() if n})
+
     def merged(self, other: Balance) -> Balance:
         """Both balances added per tenant: extraction's counts and the load's."""
         ids = {*self.tenants, *other.tenants}

@@ -54,72 +54,66 @@ def run_params(job: SyncJob) -> dict[str, Param]:
     """The fields of the form. New objects for each DAG: Airflow writes a run's values into them."""
     allowed = modes(job)
     fields = {
-        "mode": Param(
+        "mode": _field(
             job.default_mode.value,
-            source="dag",
-            section=WHAT,
-            title="Mode",
+            WHAT,
+            "Mode",
             type="string",
             enum=[mode.value for mode in allowed],
             values_display={mode.value: MODES[mode] for mode in allowed},
-            description_md=WHOLE if allowed == [Mode.FULL] else WINDOWED,
+            description=WHOLE if allowed == [Mode.FULL] else WINDOWED,
         )
     }
     if Mode.WINDOW in allowed:
         fields["window_from"] = _moment("first moment that belongs to it")
         fields["window_to"] = _moment("first moment after it")
     if job.tenant_column is not None and job.target.write != "replace":  # replacing for some would drop the others
-        fields["tenants"] = Param(
+        fields["tenants"] = _field(
             None,
-            source="dag",
-            section=REACH,
-            title="Only these tenants",
+            REACH,
+            "Only these tenants",
             type=["array", "null"],
             items={"type": "string", "pattern": TENANT},
             minItems=1,
             maxItems=TENANTS_MAX,
             uniqueItems=True,
-            description_md="One id a line, no empty line. Empty: every tenant of the job. A run of some tenants does "
+            description="One id a line, no empty line. Empty: every tenant of the job. A run of some tenants does "
             "not move the watermark.",
         )
-    fields["dry_run"] = Param(
+    fields["dry_run"] = _field(
         False,
-        source="dag",
-        section=REACH,
-        title="Dry run",
+        REACH,
+        "Dry run",
         type="boolean",
-        description_md="Count what would change, in all and by tenant, and change nothing: the log of `load` has the "
+        description="Count what would change, in all and by tenant, and change nothing: the log of `load` has the "
         "table, `reconcile` and `publish` are skipped. In a backfill, Airflow takes a day that was run dry for done: "
         "for the real one choose to reprocess completed runs too, with `dry_run` false.",
     )
     if any(side.avoid for side in (job.manifest.schedule, job.source, job.target)):
-        fields["despite_windows"] = Param(
+        fields["despite_windows"] = _field(
             False,
-            source="dag",
-            section=REACH,
-            title="Begin in closed hours",
+            REACH,
+            "Begin in closed hours",
             type="boolean",
-            description_md="Do not wait for the end of hours in which the job or its systems are closed (`avoid`). Ask "
+            description="Do not wait for the end of hours in which the job or its systems are closed (`avoid`). Ask "
             "their owner first, and write who said so as the reason.",
         )
     if job.on_delete != "ignore":
-        fields["approve_deletes"] = Param(
+        fields["approve_deletes"] = _field(
             None,
-            source="dag",
-            section=REACH,
-            title="Approve the deletions of batch",
+            REACH,
+            "Approve the deletions of batch",
             type=["integer", "null"],
             minimum=1,
-            description_md="The number of a batch that was held because it would delete much. This run may delete as "
+            description="The number of a batch that was held because it would delete much. This run may delete as "
             "many rows, once. Needs a reason; see `docs/runbooks/mass-delete.md`.",
         )
-    fields["accept_source"] = Param(
+    fields["accept_source"] = _field(
         False,
-        source="dag",
-        section=REACH,
-        title="Accept another source",
+        REACH,
+        "Accept another source",
         type="boolean",
-        description_md="The source was restored, replaced or failed over, and that is right. Only with mode **full** "
+        description="The source was restored, replaced or failed over, and that is right. Only with mode **full** "
         "and a reason; see `docs/runbooks/source-replaced.md`.",
     )
     fields["reason"] = reason_param()
@@ -128,28 +122,31 @@ def run_params(job: SyncJob) -> dict[str, Param]:
 
 def reason_param() -> Param:
     """Why a person started the run."""
-    return Param(
+    return _field(
         None,
-        source="dag",
-        section=WHY,
-        title="Reason",
+        WHY,
+        "Reason",
         type=["string", "null"],
         maxLength=REASON_MAX,
-        description_md="For the audit trail. Needed when you start a **full** or **window** run by hand. No personal "
+        description="For the audit trail. Needed when you start a **full** or **window** run by hand. No personal "
         "data, please: write ticket numbers.",
     )
 
 
+def _field(default: Any, section: str, title: str, *, description: str, **schema: Any) -> Param:
+    """A field of the form that the DAG itself offers; `schema` is JSON Schema."""
+    return Param(default, source="dag", section=section, title=title, description_md=description, **schema)
+
+
 def _moment(meaning: str) -> Param:
-    return Param(
+    return _field(
         None,
-        source="dag",
-        section=WHAT,
-        title=f"Window: {meaning}",
+        WHAT,
+        f"Window: {meaning}",
         type=["string", "null"],
         format="date-time",
         pattern=MOMENT,
-        description_md="Only for mode **window**, like 2026-11-01T00:00:00Z; compared with when rows were changed. "
+        description="Only for mode **window**, like 2026-11-01T00:00:00Z; compared with when rows were changed. "
         "Both empty: the run's data interval. A backfill has its own.",
     )
 
@@ -159,14 +156,13 @@ def group_params(group: Group) -> dict[str, Param]:
     offered: dict[str, Param] = {}
     for job in group.jobs:
         offered |= {name: field for name, field in run_params(job).items() if name in FOR_GROUPS}
-    mode = Param(
+    mode = _field(
         AS_USUAL,
-        source="dag",
-        section=WHAT,
-        title="Mode",
+        WHAT,
+        "Mode",
         type="string",
         enum=[AS_USUAL, Mode.FULL.value],
-        description_md="**full** compares every row of all members; needs a reason.",
+        description="**full** compares every row of all members; needs a reason.",
     )
     return {"mode": mode, **{name: offered[name] for name in FOR_GROUPS if name in offered}}
 
@@ -178,12 +174,7 @@ def group_request(group: Group, context: Mapping[str, Any]) -> RunRequest:
         RunRefused: Unknown keys, or no reason where one is needed.
     """
     params, run = context["params"], context["dag_run"]
-    known = group_params(group)
-    if unknown := sorted({*(run.conf or {})} - known.keys()):
-        raise RunRefused(
-            f"group {group.name}: the run's conf has an unknown key '{unknown[0][:60]}'. Known: {', '.join(known)}. "
-            f"Nothing was opened. Trigger the run again."
-        )
+    _refuse_unknown_keys(f"group {group.name}", run.conf or {}, group_params(group))
     request = RunRequest(
         run_key=run.run_id,
         mode=Mode.FULL if params["mode"] == Mode.FULL else None,
@@ -206,7 +197,7 @@ def run_request(job: SyncJob, context: Mapping[str, Any]) -> RunRequest:
         RunRefused: Unknown keys, a missing reason or window, or a window that ends before it begins.
     """
     params, run = context["params"], context["dag_run"]
-    _refuse_unknown_keys(job, run.conf or {})
+    _refuse_unknown_keys(job.id, run.conf or {}, run_params(job))
     is_backfill = run.run_type == "backfill"
     mode = Mode(params["mode"])
     if is_backfill and job.default_mode is not Mode.FULL:
@@ -238,12 +229,11 @@ def run_request(job: SyncJob, context: Mapping[str, Any]) -> RunRequest:
     return request
 
 
-def _refuse_unknown_keys(job: SyncJob, conf: Mapping[str, Any]) -> None:
-    known = run_params(job).keys()
-    for key in sorted(conf.keys() - known):
+def _refuse_unknown_keys(who: str, conf: Mapping[str, Any], known: Mapping[str, Param]) -> None:
+    for key in sorted(conf.keys() - known.keys()):
         near = nearest(key, known)
         raise RunRefused(
-            f"{job.id}: the run's conf has an unknown key '{key[:60]}'{f', did you mean {near!r}?' if near else ''}. "
+            f"{who}: the run's conf has an unknown key '{key[:60]}'{f', did you mean {near!r}?' if near else ''}. "
             f"Known: {', '.join(known)}. Nothing was opened. Trigger the run again."
         )
 

@@ -56,11 +56,12 @@ def extract_and_map(job: SyncJob, batch_id: int, *, shared: Shared | None = None
                 counted = here.count(batch)
                 _tell_hidden(job, batch, counted)
                 there.drop_leftovers()
-                tenants = scope(job, batch, {*counted.tenants} | book.known_tenants(job.id), there.grants())
+                grants = there.grants()
+                tenants = scope(job, batch, {*counted.tenants} | book.known_tenants(job.id), grants)
                 found = compare(job, batch, here, there, counted, tenants)
                 sent_rows = _stage(job, batch, book, here, there, counted, found)
                 _stage_what_is_there(job, batch, here, there, found)
-                _require_known_tenants(job, batch, {*counted.tenants} | there.grants())
+                _require_known_tenants(job, batch, {*counted.tenants} | grants)
                 vanished = here.vanished(book.waiting_rows(batch))
             failpoint("extract.staged")
             superseded = there.settle_staging()
@@ -179,9 +180,7 @@ def _with_equal_rows(
             f"{job.id}: batch {batch.batch_id}: {found.difference.equal_rows} rows were compared and found equal, but "
             f"{sum(equal.values())} were not staged. Nothing was recorded; the next try compares again"
         )
-    return arrived.merged(
-        Balance({t: Counts(extracted_rows=n, staged_rows=n, unchanged_rows=n) for t, n in equal.items() if n})
-    )
+    return arrived.merged(Balance.unchanged(equal))
 
 
 def balance_of(staged: Mapping[str, tuple[int, int]], superseded: Mapping[str, int]) -> Balance:

@@ -13,7 +13,7 @@ from syncline.adapters import ledger
 from syncline.adapters.target import Target
 from syncline.core.errors import BatchHeld, TooManyRefused
 from syncline.core.job import SyncJob
-from syncline.core.values import Balance, Batch, Counts
+from syncline.core.values import Balance, Batch
 from syncline.steps import alerting
 from syncline.steps.extract import balance_of, hold_if_too_many_rejected
 
@@ -54,9 +54,7 @@ def recount(batch: Batch, book: ledger.Ledger, there: Target) -> Balance:
     known = book.counts(batch.batch_id)
     superseded = {tenant: counts.superseded_rows for tenant, counts in known.tenants.items()}
     equal = {tenant: counts.unchanged_rows for tenant, counts in known.tenants.items()}
-    found = balance_of(there.count_staged(), superseded).merged(
-        Balance({t: Counts(extracted_rows=n, staged_rows=n, unchanged_rows=n) for t, n in equal.items() if n})
-    )
+    found = balance_of(there.count_staged(), superseded).merged(Balance.unchanged(equal))
     if found.total != known.total:
         book.refused(batch, found, there.letters())
     return found

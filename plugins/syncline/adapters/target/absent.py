@@ -15,11 +15,9 @@ from psycopg import sql
 from psycopg.sql import Composable
 
 from syncline.adapters.comparing import Ranges
-from syncline.adapters.target.session import TargetSession, listed, t
+from syncline.adapters.target.session import TargetSession, assigned, listed, t
 from syncline.core.checksums import COMPARABLE_SINCE, Columns, range_of, table_checksums
-from syncline.core.values import NO_TENANT, Balance, Counts, Mode
-
-WORK_MEM = "128MB"
+from syncline.core.values import Balance, Counts, Mode
 
 
 class Absent(TargetSession):
@@ -37,14 +35,11 @@ class Absent(TargetSession):
     def compare(self, tenants: Iterable[str], bits: int, ranges: Ranges, *, only_keys: bool) -> None:
         """Add up what the copy holds per range, softly deleted rows left out."""
         compared = self.job.target.key if only_keys else self.job.mapping.fields
-        alive = [sql.SQL("{} is not true").format(t(self.job.target.deleted))] if self.job.target.deleted else []
-        statement = table_checksums(
-            sql.SQL("{} as t").format(self._table), self._key(), self._columns(compared), bits, where=alive
-        )
+        relation = sql.SQL("{} as t").format(self._table)
+        statement = table_checksums(relation, self._key(), self._columns(compared), bits, where=[self._alive()])
         with self._transaction("comparing"):
             self._enter(tenants)
             self._become_tenant()
-            self._session.execute(sql.SQL("set local work_mem = {}").format(sql.Literal(WORK_MEM)))
             ranges.ask(self._session, statement)
 
     def is_empty(self, tenants: Iterable[str]) -> bool:
@@ -73,20 +68,16 @@ class Absent(TargetSession):
         with self._transaction("staging keys"):
             self._enter(())
             self._make(self._keys, typed)
-            statement = sql.SQL("copy {} from stdin (format binary)").format(self._keys)
-            with self._session.cursor() as cursor, cursor.copy(statement) as rows:
-                for block in blocks:
-                    rows.write(block)
+            self._copy_in(self._keys, blocks)
             self._session.execute(sql.SQL("analyze {}").format(self._keys))
 
     def standing_rows(self, tenants: Iterable[str]) -> int:
         """Rows of the copy that readers see, within whatever transaction is open."""
-        alive = sql.SQL(" where {} is not true").format(t(self.job.target.deleted)) if self.job.target.deleted else None
         with self._transaction("counting the target"):
             self._enter(tenants)
             self._become_tenant()
             counted = self._session.execute(
-                sql.SQL("select count(*) from {} as t{}").format(self._table, alive or sql.SQL(""))
+                sql.SQL("select count(*) from {} as t where {}").format(self._table, self._alive())
             ).fetchone()
             self._session.execute("reset role")
         return counted[0] if counted else 0
@@ -103,9 +94,8 @@ class Absent(TargetSession):
         deleted = self.job.target.deleted
         if self._is_soft and deleted is not None:
             settings = {deleted: sql.SQL("true"), **self._stamps(loaded_at)}
-            assigned = listed(sql.SQL("{} = {}").format(sql.Identifier(n), value) for n, value in settings.items())
             gone = sql.SQL("with gone as (update {} as t set {} where {} returning {} as tenant_id)").format(
-                self._table, assigned, self._is_absent(), self._tenant_of_target()
+                self._table, assigned(settings), self._is_absent(), self._tenant_text(t)
             )
         else:
             delete = sql.SQL("delete from {} as t where {}").format(self._table, self._is_absent())
@@ -118,14 +108,12 @@ class Absent(TargetSession):
         return sql.SQL("{} {}").format(self._gone(delete), self._marks())
 
     def _gone(self, delete: Composable) -> Composable:
-        target = self.job.target
-        return sql.SQL(
-            "with gone as ({delete} returning {tenant} as tenant_id, array[{key}] as key, {version} as version)"
-        ).format(
-            delete=delete,
-            tenant=self._tenant_of_target(),
-            key=listed(sql.SQL("{}::text").format(t(name)) for name in target.key),
-            version=t(target.version) if target.version else sql.SQL("null::timestamptz"),
+        version = self.job.target.version
+        return sql.SQL("with gone as ({} returning {} as tenant_id, {} as key, {} as version)").format(
+            delete,
+            self._tenant_text(t),
+            self._key_text(t),
+            t(version) if version is not None else sql.SQL("null::timestamptz"),
         )
 
     def _marks(self) -> Composable:
@@ -138,10 +126,10 @@ class Absent(TargetSession):
         ).format(job=sql.Literal(self.job.id), as_of=self._as_of(), batch=sql.Literal(self.batch.batch_id))
 
     def _is_absent(self) -> Composable:
-        is_kept = self.batch.mode is Mode.INCREMENTAL
-        present = self._keys if is_kept else self._staged
+        present = self._keys if self.batch.mode is Mode.INCREMENTAL else self._staged  # flagged ones too
         parts = [
-            sql.SQL("not exists (select from {} as s where {})").format(present, self._same_key())  # flagged ones too
+            self._alive(),
+            sql.SQL("not exists (select from {} as s where {})").format(present, self._same_key()),
         ]
         if self.batch.difference is not None:
             number = range_of(self._key(), self.batch.difference.bits)
@@ -152,8 +140,6 @@ class Absent(TargetSession):
                     v=t(version), as_of=self._as_of()
                 )
             )
-        if self._is_soft and self.job.target.deleted:
-            parts.append(sql.SQL("{} is not true").format(t(self.job.target.deleted)))
         return sql.SQL(" and ").join(parts)
 
     @property
@@ -166,10 +152,6 @@ class Absent(TargetSession):
         self._session.execute(sql.SQL("drop table if exists {}").format(table))
         self._session.execute(sql.SQL("create table {} ({})").format(table, columns))
         self._session.execute(sql.SQL("grant select on {} to {}").format(table, sql.Identifier(self.job.target.role)))
-
-    def _tenant_of_target(self) -> Composable:
-        column = self.job.tenant_column
-        return sql.SQL("{}::text").format(t(column)) if column is not None else sql.Literal(NO_TENANT)
 
     def _columns(self, names: Iterable[str]) -> Columns:
         return {name: (t(name), self.job.mapping.fields[name].type) for name in names}

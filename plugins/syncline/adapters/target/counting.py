@@ -31,14 +31,11 @@ class Counting(TargetSession):
 
         Of a window those rows whose key it has staged, rejected ones too: the older version of such a row may stand.
         """
-        target = self.job.target
-        is_deleted: Composable = t(target.deleted) if target.deleted else sql.SQL("false")
-        tenant = sql.SQL("{}::text").format(t(self.job.tenant_column)) if self.job.tenant_column else sql.Literal("")
         which: Composable = sql.SQL("")
         if self.batch.mode is Mode.WINDOW:
             which = sql.SQL(" and exists (select from {} as s where {})").format(self._staged, self._same_key())
-        statement = sql.SQL("select {}, count(*) from {} as t where {} is not true{} group by 1").format(
-            tenant, self._table, is_deleted, which
+        statement = sql.SQL("select {}, count(*) from {} as t where {}{} group by 1").format(
+            self._tenant_text(t), self._table, self._alive(), which
         )
         with self._transaction("counting the target"):
             self._enter(tenants)
@@ -69,12 +66,10 @@ class Counting(TargetSession):
             self._enter(tenants)
             settled = self._settled_letters()
             self._become_tenant()
-            deleted = self.job.target.deleted  # a row that is flagged there is counted by nobody
-            alive = sql.SQL(" and {} is not true").format(t(deleted)) if deleted else sql.SQL("")
             absent = sql.SQL(
                 "select tenant, count(*) from waiting where id <> all(%s) and (is_new or %s) and not exists"
-                " (select from {} as t where {}{}) group by 1"
-            ).format(self._table, self._same_key_as_waiting(t, self.job.target.key), alive)
+                " (select from {} as t where {} and {}) group by 1"
+            ).format(self._table, self._same_key_as_waiting(t, self.job.target.key), self._alive())
             counts_old = self.batch.mode is not Mode.WINDOW
             return settled, dict(self._session.execute(absent, [settled, counts_old]).fetchall())
 

@@ -16,9 +16,10 @@ from psycopg import sql
 from psycopg.sql import Composable
 from psycopg.types.json import Jsonb
 
+from syncline.adapters.connections import WORK_MEM
 from syncline.adapters.failpoints import failpoint
-from syncline.adapters.target.absent import WORK_MEM, Absent
-from syncline.adapters.target.session import listed, s, t
+from syncline.adapters.target.absent import Absent
+from syncline.adapters.target.session import assigned, listed, s, t
 from syncline.core.compile import DELETED, REJECT, VERSION
 from syncline.core.errors import TransientError
 from syncline.core.values import Balance, Counts
@@ -205,9 +206,7 @@ class Loading(Absent):
         settings = {name: self._value(name) for name in changed} | self._stamps(loaded_at)
         if self._is_soft and self.job.target.deleted:
             settings[self.job.target.deleted] = sql.SQL("false")
-        return sql.SQL("update {} as t set {} from {}").format(
-            self._table, _settings(settings), self._judged("updated")
-        )
+        return sql.SQL("update {} as t set {} from {}").format(self._table, assigned(settings), self._judged("updated"))
 
     def _delete(self, loaded_at: datetime) -> sql.Composed:
         chosen = self._judged("deleted")
@@ -217,7 +216,7 @@ class Loading(Absent):
         settings = {deleted: sql.SQL("true")} | self._stamps(loaded_at)
         if version is not None:
             settings[version] = s(version)
-        return sql.SQL("update {} as t set {} from {}").format(self._table, _settings(settings), chosen)
+        return sql.SQL("update {} as t set {} from {}").format(self._table, assigned(settings), chosen)
 
     def _judged(self, outcome: str) -> Composable:
         """Staged rows of an outcome, each with the row of the table that it was judged against."""
@@ -263,11 +262,11 @@ class Loading(Absent):
         """Whether another job has agreed on a newer version of the row, beside a table that has no column for it."""
         return sql.SQL(
             "exists (select from syncline.agreed as a where a.relation = {} and a.tenant_id = {}"
-            " and a.key = array[{}] and a.version > {} and a.job_id <> {})"
+            " and a.key = {} and a.version > {} and a.job_id <> {})"
         ).format(
             sql.Literal(self.job.target.table),
-            self._tenant_of_target(),
-            listed(sql.SQL("{}::text").format(t(name)) for name in self.job.target.key),
+            self._tenant_text(t),
+            self._key_text(t),
             s(VERSION),
             sql.Literal(self.job.id),
         )
@@ -277,11 +276,10 @@ class Loading(Absent):
         if not self.job.target.side_table:
             return
         self._become_tenant()
-        tenant = sql.SQL("{}::text").format(s(self.job.tenant_column)) if self.job.tenant_column else sql.Literal("")
         parts = {
             "relation": sql.Literal(self.job.target.table),
-            "tenant": tenant,
-            "key": listed(sql.SQL("{}::text").format(s(name)) for name in self.job.target.key),
+            "tenant": self._tenant_text(s),
+            "key": self._key_text(s),
             "version": s(VERSION),
             "job": sql.Literal(self.job.id),
             "batch": sql.Literal(self.batch.batch_id),
@@ -291,7 +289,7 @@ class Loading(Absent):
         self._session.execute(
             sql.SQL(
                 "insert into syncline.agreed as a (relation, tenant_id, key, version, job_id, batch_id)"
-                " select {relation}, {tenant}, array[{key}], {version}, {job}, {batch} from {staged} as s where {good}"
+                " select {relation}, {tenant}, {key}, {version}, {job}, {batch} from {staged} as s where {good}"
                 " on conflict (relation, tenant_id, key) do update set version = excluded.version,"
                 " job_id = excluded.job_id, batch_id = excluded.batch_id"
                 " where a.version <= excluded.version or a.job_id = excluded.job_id"
@@ -305,13 +303,8 @@ class Loading(Absent):
             return sql.SQL("false")
         return sql.SQL(
             "exists (select from syncline.deleted as gone where gone.job_id = {} and gone.tenant_id = {}"
-            " and gone.key = array[{}] and {})"
-        ).format(
-            sql.Literal(self.job.id),
-            sql.SQL("{}::text").format(s(self.job.tenant_column)) if self.job.tenant_column else sql.Literal(""),
-            listed(sql.SQL("{}::text").format(s(name)) for name in self.job.target.key),
-            self._is_later(),
-        )
+            " and gone.key = {} and {})"
+        ).format(sql.Literal(self.job.id), self._tenant_text(s), self._key_text(s), self._is_later())
 
     def _is_later(self) -> Composable:
         """Of a marker: its deletion was seen after this batch read. An earlier batch's was not, whatever clocks say."""
@@ -328,7 +321,3 @@ class Loading(Absent):
         if self._is_soft and self.job.target.deleted:
             parts.append(t(self.job.target.deleted))
         return sql.SQL("({})").format(sql.SQL(" or ").join(parts)) if parts else sql.SQL("false")
-
-
-def _settings(settings: dict[str, Composable]) -> Composable:
-    return listed(sql.SQL("{} = {}").format(sql.Identifier(name), value) for name, value in settings.items())

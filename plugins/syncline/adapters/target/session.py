@@ -100,6 +100,27 @@ class TargetSession:
     def _same_key(self) -> Composable:
         return sql.SQL(" and ").join(sql.SQL("{} = {}").format(t(name), s(name)) for name in self.job.target.key)
 
+    def _copy_in(self, table: Composable, blocks: Iterable[bytes]) -> None:
+        """Fill a table from a binary COPY stream."""
+        copy = sql.SQL("copy {} from stdin (format binary)").format(table)
+        with self._session.cursor() as cursor, cursor.copy(copy) as rows:
+            for block in blocks:
+                rows.write(block)
+
+    def _alive(self) -> Composable:
+        """Of a row of the target: readers see it, it is not softly deleted."""
+        deleted = self.job.target.deleted
+        return sql.SQL("{} is not true").format(t(deleted)) if deleted is not None else sql.SQL("true")
+
+    def _tenant_text(self, side: Column) -> Composable:
+        """The tenant of a row of either side, as counts and markers spell it."""
+        column = self.job.tenant_column
+        return sql.SQL("{}::text").format(side(column)) if column is not None else sql.Literal(NO_TENANT)
+
+    def _key_text(self, side: Column) -> Composable:
+        """The target key of a row of either side, as markers spell it."""
+        return sql.SQL("array[{}]").format(listed(sql.SQL("{}::text").format(side(n)) for n in self.job.target.key))
+
     def _tenant_of_staged(self) -> Composable:
         """The tenant of a staged row; of one whose tenant could not be mapped, what its source said."""
         if self.job.tenant_column is None:
@@ -124,6 +145,11 @@ class TargetSession:
 
 def listed(parts: Iterable[Composable]) -> Composable:
     return sql.SQL(", ").join(parts)
+
+
+def assigned(settings: dict[str, Composable]) -> Composable:
+    """Columns with their new values, for an UPDATE."""
+    return listed(sql.SQL("{} = {}").format(sql.Identifier(name), value) for name, value in settings.items())
 
 
 def s(name: str) -> Composable:

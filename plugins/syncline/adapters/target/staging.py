@@ -54,7 +54,7 @@ class Staging(TargetSession):
         with self._transaction("staging"):
             self._enter(())
             self._make_staging(compiled)
-            self._copy_in(blocks)
+            self._copy_in(self._staged, blocks)
             failpoint("extract.before_commit")
 
     def make_staging(self, compiled: CompiledMapping) -> None:
@@ -75,7 +75,7 @@ class Staging(TargetSession):
             noted = sql.SQL("insert into {} (number) values ({}) on conflict do nothing")
             if not self._session.execute(noted.format(self._parts, sql.Literal(number))).rowcount:
                 return
-            self._copy_in(blocks)
+            self._copy_in(self._staged, blocks)
             self._session.execute(
                 sql.SQL("update {} set sent_rows = {} where number = {}").format(
                     self._parts, sql.Literal(sent_rows()), sql.Literal(number)
@@ -102,12 +102,6 @@ class Staging(TargetSession):
         self._session.execute(
             sql.SQL("grant select on {} to {}").format(self._staged, sql.Identifier(self.job.target.role))
         )
-
-    def _copy_in(self, blocks: Iterable[bytes]) -> None:
-        copy = sql.SQL("copy {} from stdin (format binary)").format(self._staged)
-        with self._session.cursor() as cursor, cursor.copy(copy) as rows:
-            for block in blocks:
-                rows.write(block)
 
     def settle_staging(self) -> dict[str, int]:
         """Refuse what no transaction could load, so that it becomes dead letters; returns superseded rows.
