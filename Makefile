@@ -42,8 +42,9 @@ check: bootstrap ## Lint, format, types, manifests and mappings
 	@.venv/bin/syncline generate --check
 	@.venv/bin/pre-commit validate-config
 
-bench: bootstrap ## Time the line, the words of mappings, the check and the parsing of manifests
+bench: bootstrap ## Time the line, the comparison, the words of mappings, the check and the parsing of manifests
 	@.venv/bin/python benchmarks/batch.py
+	@.venv/bin/python benchmarks/compare.py
 	@.venv/bin/python benchmarks/transforms.py
 	@.venv/bin/python benchmarks/check.py
 	@.venv/bin/python benchmarks/parse.py

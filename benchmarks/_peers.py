@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from benchmarks import _programs
@@ -29,26 +30,40 @@ QUIET = {
 
 def install(say: Say) -> None:
     """Install the locked peers, unless that lock is installed already."""
-    stamp, wanted = VENV / "lock", hashlib.sha256(LOCK.read_bytes()).hexdigest()
+    install_lock(LOCK, VENV, say)
+    sling().chmod(0o755)
+
+
+def install_lock(lock: Path, venv: Path, say: Say) -> None:
+    """Install a lock into a virtual environment of its own, unless it is installed there already.
+
+    Raises:
+        subprocess.CalledProcessError: uv could not; it has said why.
+    """
+    stamp, wanted = venv / "lock", hashlib.sha256(lock.read_bytes()).hexdigest()
     if stamp.exists() and stamp.read_text() == wanted:
         return
-    say("peers: installing Sling and dlt into var/bench/peers ...")
+    say(f"peers: installing {lock.name} into {venv} ...")
     uv = Path(sys.executable).with_name("uv")
-    subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, VENV], check=True)
+    subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, venv], check=True)
     subprocess.run(
-        [uv, "pip", "install", "--quiet", "--require-hashes", "--python", VENV / "bin" / "python", "-r", LOCK],
+        [uv, "pip", "install", "--quiet", "--require-hashes", "--build-constraints", lock,
+         "--python", venv / "bin" / "python", "-r", lock],
         check=True,
-    )
-    sling().chmod(0o755)
+    )  # fmt: skip
     stamp.write_text(wanted)
 
 
 def versions() -> dict[str, str]:
     """Name -> version of what is compared, from the lock."""
+    return versions_of(LOCK, ("sling-linux-amd64", "dlt", "connectorx", "adbc-driver-postgresql"))
+
+
+def versions_of(lock: Path, names: Iterable[str]) -> dict[str, str]:
     pinned = dict(
-        line.split(" ")[0].split("==") for line in LOCK.read_text().splitlines() if "==" in line and line[0].isalpha()
+        line.split(" ")[0].split("==") for line in lock.read_text().splitlines() if "==" in line and line[0].isalpha()
     )
-    return {name: pinned[name] for name in ("sling-linux-amd64", "dlt", "connectorx", "adbc-driver-postgresql")}
+    return {name: pinned[name] for name in names}
 
 
 def sling() -> Path:

@@ -32,8 +32,14 @@ class Ran:
     output: str
 
 
-def run(command: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path, log: Path) -> Ran:
-    """Run one program to its end; what it says on standard error goes to `log`."""
+def run(
+    command: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path, log: Path, codes: Sequence[int] = (0,)
+) -> Ran:
+    """Run one program to its end; what it says on standard error goes to `log`.
+
+    Raises:
+        Failed: It ended with another exit code than one of `codes`.
+    """
     started = time.monotonic()
     with log.open("ab") as errors:
         program = subprocess.Popen(
@@ -45,7 +51,7 @@ def run(command: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path, log
             program.returncode = os.waitstatus_to_exitcode(status)
         finally:
             _end(program)
-    if program.returncode:
+    if program.returncode not in codes:
         raise Failed(f"{Path(str(command[0])).name} ended with exit code {program.returncode}; see {log}")
     return Ran(time.monotonic() - started, used.ru_maxrss / 1024, output.decode())
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import median
 
+CASES = ("equal", "diff100")  # of compare.py
+
 
 def medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Median per measure over all rounds that have it."""
@@ -32,6 +34,27 @@ def ratios(seconds: Mapping[str, float]) -> dict[str, float | None]:
         "dlt_incremental_x": _ratio(seconds, "dlt_incremental", "incremental_run"),
         "worker_rss_mb": _rounded(max((mb for name, mb in seconds.items() if name.endswith("_rss_mb")), default=None)),
     }
+
+
+def comparison_ratios(measured: Mapping[str, float]) -> dict[str, float | None]:
+    """The figures of compare.py from medians by case and contender; None was not measured in both cases.
+
+    equal_x, diff100_x: our step against the limit, one checksum of each table. Lower is better.
+    reladiff_x, dvt_x: the other tool's whole run against ours, in the case where it is closer to us. Higher is better.
+    rss_mb: Our worker's peak, in the case where it is higher.
+    """
+    peaks = [measured[f"{case}_rss_mb"] for case in CASES if f"{case}_rss_mb" in measured]
+    return {
+        **{f"{case}_x": _ratio(measured, f"{case}_step", f"{case}_limit") for case in CASES},
+        **{f"{peer}_x": _closest(measured, peer) for peer in ("reladiff", "dvt")},
+        "rss_mb": _rounded(max(peaks, default=None)),
+    }
+
+
+def _closest(measured: Mapping[str, float], peer: str) -> float | None:
+    found = [_ratio(measured, f"{case}_{peer}", f"{case}_command") for case in CASES]
+    known = [ratio for ratio in found if ratio is not None]
+    return min(known) if len(known) == len(CASES) else None
 
 
 def _ratio(seconds: Mapping[str, float], over: str, under: str) -> float | None:

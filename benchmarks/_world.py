@@ -10,6 +10,7 @@ Server settings are the demo's, the same for all.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,10 +26,11 @@ from demo.vault import Vault
 from demo.world import provision
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDER = ROOT / "var" / "bench"
+FOLDER = Path(os.environ.get("SYNCLINE_BENCH_FOLDER") or ROOT / "var" / "bench")  # the tests have one of their own
 SQL = Path(__file__).parent / "sql"
 PROJECT = Path(__file__).parent / "project"
 JOB = "mdm__warehouse__assignment"
+COPY_JOB = "mdm__warehouse__copy"  # the same table, column by column: what compare.py compares
 HUB, MOVING, WAREHOUSE = "bench_hub", "bench_moving", "bench_warehouse"
 KEY_SET = "full"  # what the manifest says: vanished rows are looked for in full runs
 LOADED = "bench_loaded_"  # and the contender's name
@@ -72,7 +74,8 @@ class World:
             for path in (*_scripts(ROOT / "include" / "target"), SQL / "warehouse.sql"):
                 admin.execute(path.read_bytes())
             admin.execute((provision.SQL / "tenant_tables.sql").read_bytes())
-            admin.execute("insert into syncline.job_tenant (job_id, tenant_id) values (%s, '*')", [JOB])
+            for job_id in (JOB, COPY_JOB):
+                admin.execute("insert into syncline.job_tenant (job_id, tenant_id) values (%s, '*')", [job_id])
             admin.execute("set role syncline_ledger")
             for path in _scripts(ROOT / "include" / "ledger"):
                 admin.execute(path.read_bytes())
@@ -87,6 +90,17 @@ class World:
         """Let something happen in the moving hub: one transaction of a file of sql/."""
         with self._connect(MOVING) as hub:
             hub.execute((SQL / script).read_bytes())
+
+    def happen_in_warehouse(self, script: str) -> None:
+        """The same in the warehouse."""
+        with self._connect(WAREHOUSE) as warehouse:
+            warehouse.execute((SQL / script).read_bytes())
+
+    def settle_warehouse(self) -> None:
+        """Leave the warehouse as autovacuum would, and a server with nothing left to flush."""
+        with self._connect(WAREHOUSE) as admin:
+            admin.execute("vacuum (analyze)")
+            admin.execute("checkpoint")
 
     def keep_warehouse(self, contender: str) -> None:
         """Put the warehouse aside as what a contender has loaded, as autovacuum would have left it by the next run."""

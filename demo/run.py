@@ -158,6 +158,8 @@ def _environment(settings: Settings, vault: Vault, uris: Mapping[str, str]) -> d
         **{f"AIRFLOW_CONN_{name}": uri for name, uri in uris.items() if name != "AIRFLOW"},
         "SYNCLINE_HOME": str(settings.root),
         "SYNCLINE_VAR": str(settings.var),
+        "SYNCLINE_SYNC_008_OWNER": USER,
+        "SYNCLINE_SYNC_008_ONCALL": "control-owner@example.org",
         "SYNCLINE_DESPITE_WINDOWS": "1",  # the demo's payroll locks nothing at night
         "SYNCLINE_PAYLOAD_KEY_FILE": str(vault.folder / "payload"),
     }

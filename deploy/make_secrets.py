@@ -26,7 +26,15 @@ from pathlib import Path
 
 HASH_KEY = re.compile("(?!.*_file$)[a-z_][a-z0-9_]{0,39}")  # as plugins/syncline/core/transforms/protect.py has it
 GROUP = 50_000  # of all our containers; see `user` and `group_add` in docker-compose.yaml
-OPTIONAL = ("SYNCLINE_ALERT_WEBHOOK", "SYNCLINE_ALERT_TOKEN", "SYNCLINE_PAYLOAD_KEYS_OLD")  # empty: not set
+OPTIONAL = (  # empty: not set
+    "SYNCLINE_ALERT_WEBHOOK",
+    "SYNCLINE_ALERT_TOKEN",
+    "SYNCLINE_ALERT_SMTP",
+    "SYNCLINE_ALERT_SMTP_PASSWORD",
+    "SYNCLINE_ALERT_MAIL_FROM",
+    "SYNCLINE_ALERT_MAIL_TO",
+    "SYNCLINE_PAYLOAD_KEYS_OLD",
+)
 YOURS = {
     "AIRFLOW_CONN_MDM": "the hub, login syncline_reader",
     "AIRFLOW_CONN_PAYROLL": "payroll, login syncline_loader",

@@ -1,4 +1,4 @@
--- The target of the job mdm__warehouse__assignment. Row security is put around it by demo/world/sql/tenant_tables.sql.
+-- The targets of the jobs mdm__warehouse__assignment and mdm__warehouse__copy. Row security is put around it by demo/world/sql/tenant_tables.sql.
 create schema if not exists dw;
 grant usage on schema dw to syncline_loader, syncline_tenant;
 create table dw.assignment (
@@ -31,4 +31,34 @@ create table dw.assignment (
     loaded_at timestamptz not null,
     sync_batch_id bigint not null,
     primary key (tenant_id, assignment_no)
+);
+create table dw.assignment_copy (                 -- the hub's columns under their own names, and our stamps
+    tenant_id text not null,
+    assignment_id text not null,
+    worker_id text not null,
+    given_name text,
+    family_name text,
+    email text,
+    birth_date date,
+    country_code text,
+    iban text,
+    hired_on text,
+    status_code text,
+    job_title text,
+    department_code text,
+    city text,
+    postal_code text,
+    phone text,
+    annual_salary numeric(14, 4),
+    salary_currency text,
+    weekly_hours numeric(6, 3),
+    rate_amount numeric(14, 4),
+    credit_limit numeric(18, 6),
+    starts_on date,
+    signed_at timestamptz,
+    is_deleted boolean not null default false,
+    updated_at timestamptz not null,
+    loaded_at timestamptz not null,
+    sync_batch_id bigint not null,
+    primary key (tenant_id, assignment_id)
 );

@@ -5,7 +5,7 @@ create table if not exists ledger.comparison (
     job_id text not null references ledger.job,
     run_key text not null,                        -- the Airflow run id, or the shell's
     control text not null default '',             -- SYNC-008, or none
-    depth text not null check (depth in ('counts', 'checksums', 'records')),
+    depth text not null check (depth in ('checksums', 'records')),
     is_scheduled boolean not null,                -- else a person asked: drift that it finds was found by a user
     sample_ratio double precision,                -- null: every key
     tenants text[],                               -- null: every tenant of the job
@@ -63,6 +63,23 @@ create table if not exists ledger.record_difference (
     columns text[] not null default '{}'
 );
 create index if not exists record_difference_by_comparison on ledger.record_difference (comparison_id);
+
+-- Repairs: what a person approved, from which comparison; its keys by their hashes. A batch of mode repair applies it.
+create table if not exists ledger.repair (
+    repair_id bigint generated always as identity primary key,
+    comparison_id bigint not null references ledger.comparison,
+    job_id text not null references ledger.job,
+    approved_by text not null,
+    reason text not null,
+    with_critical boolean not null,               -- critical and financial fields may be written
+    send_keys bigint[] not null,
+    delete_keys bigint[] not null,
+    approved_at timestamptz not null default now()
+);
+alter table ledger.batch add column if not exists repairs bigint references ledger.repair;
+alter table ledger.batch drop constraint if exists batch_mode_check;
+alter table ledger.batch add constraint batch_mode_check
+    check (mode in ('incremental', 'full', 'window', 'repair') and (mode = 'repair' or repairs is null));
 
 -- Drift: from the first comparison that found an unexcused difference of a job to the first that finds none.
 create table if not exists ledger.drift (

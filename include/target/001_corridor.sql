@@ -97,6 +97,30 @@ begin
 end
 $$;
 
+-- Look at some tenants' rows in this transaction, and write nothing any more: for comparisons, which may take long and
+-- must keep no load waiting at the fence. SY002 tenant not granted. Temporary tables may still be filled.
+create or replace function syncline.look(p_job_id text, p_tenants text[]) returns void
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    refused text[];
+begin
+    select array_agg(asked order by asked) into refused
+    from unnest(p_tenants) as asked
+    where not exists (
+        select from syncline.job_tenant as granted
+        where granted.job_id = p_job_id and granted.tenant_id in (asked, '*'));
+    if refused is not null then
+        raise exception 'job % is not granted % of the tenants it asked for', p_job_id, cardinality(refused)
+            using errcode = 'SY002';
+    end if;
+    insert into syncline.scope (xact, tenant_id)
+    select distinct pg_current_xact_id(), asked from unnest(p_tenants) as asked;
+    perform set_config('transaction_read_only', 'on', true);  -- cannot be taken back
+end
+$$;
+
 -- For row-level policies: the tenants in scope, an error where there is none. Hashed once per statement.
 create or replace function syncline.scoped_tenants() returns setof text
 language plpgsql stable security definer rows 1000
@@ -110,8 +134,9 @@ begin
 end
 $$;
 
-revoke all on function syncline.enter(text, bigint, text[]), syncline.scoped_tenants() from public;
-grant execute on function syncline.enter(text, bigint, text[]) to syncline_loader;
+revoke all on function syncline.enter(text, bigint, text[]), syncline.look(text, text[]), syncline.scoped_tenants()
+    from public;
+grant execute on function syncline.enter(text, bigint, text[]), syncline.look(text, text[]) to syncline_loader;
 grant execute on function syncline.scoped_tenants() to syncline_tenant;
 
 -- The markers of a tenant are seen and written in its scope alone.

@@ -7,12 +7,11 @@ Only words for people are decided here; what is done stands in `steps`.
 
 from __future__ import annotations
 
+import getpass
 import io
 import json
-import logging
 import sys
 import time
-import uuid
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -20,21 +19,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from syncline.adapters import project
+from syncline.core.alerts import age
 from syncline.core.calendar_week import Collision
 from syncline.core.checking import JOBS_SHOWN, check_project, coming_week
 from syncline.core.cron import moment, next_runs
 from syncline.core.errors import EnvironmentFailure, SynclineError, TransientError
 from syncline.core.files.findings import Finding, nearest, printable
 from syncline.core.job import SyncJob
-from syncline.core.job_files import examine_job, job_ids, load_job
+from syncline.core.job_files import examine_job, job_ids
 from syncline.core.leaks import LeakReport, Wall
+from syncline.core.trend import LEGEND, drawn, percent
 from syncline.core.values import BatchSummary, Mode, RunRequest, State
 from syncline.core.windows import closed
+from syncline.shell import records
+from syncline.shell.common import AsJson, JobId, Reason, find_job, out, run_key, tell_progress
 
 if TYPE_CHECKING:
     from syncline.core.registry import Registry
@@ -45,20 +47,13 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help=__doc__.splitlines()[0], no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
-WIDTH_PIPED = 200  # for grep and less: nothing is cut
-WIDTH_MIN = 110  # a narrower terminal wraps the line; a table squeezed into it could not be read
 MEETINGS_SHOWN = 10  # places in the coming week at which runs meet; the others are counted
-out = Console(soft_wrap=True)
-out.width = max(out.width, WIDTH_MIN if out.is_terminal else WIDTH_PIPED)
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="The manifest's file stem, e.g. mdm__payroll__worker")]
 AcceptSource = Annotated[
     bool, typer.Option("--accept-source", help="Another source than before is right; with mode full and a reason")
 ]
 ApproveDeletes = Annotated[
     int | None, typer.Option(metavar="BATCH", help="Allow the deletions that this batch was held for; needs --reason")
 ]
-Reason = Annotated[str, typer.Option(help="Why; kept in the ledger")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other programs")]
 
 
 @app.command()
@@ -132,7 +127,7 @@ def explain(job_id: JobId) -> None:
     """Print the DAG that a manifest becomes and the SELECT that its mapping becomes."""
     from syncline.steps import looking
 
-    job = _job(job_id)
+    job = find_job(job_id)
     print(_dag_plan(job))
     print(looking.explain_sql(job))
 
@@ -147,7 +142,7 @@ def preview(
     """Show source row, target row and errors side by side, mapped by the source's own engine."""
     from syncline.steps import looking
 
-    job = _job(job_id)
+    job = find_job(job_id)
     rows = looking.preview(job, limit=limit, unmask=unmask)
     if as_json:
         print(json.dumps([row.__dict__ for row in rows], ensure_ascii=False, indent=2))
@@ -205,12 +200,12 @@ def run(
     """Run a whole batch here: open, extract and map, load, reconcile, publish."""
     from syncline.steps import looking, run_line
 
-    _tell_progress()
+    tell_progress()
     window = _window(window_from, window_to)
     if window is not None and mode not in (None, Mode.WINDOW):
         raise typer.BadParameter(f"--window-from and --window-to belong to --mode window, not {mode}")
     request = RunRequest(
-        run_key=_run_key(),
+        run_key=run_key(),
         mode=Mode.WINDOW if window is not None else mode,
         tenants=tuple(tenant) if tenant else None,
         dry_run=dry_run,
@@ -220,7 +215,7 @@ def run(
         accept_source=accept_source,
         approve_deletes=approve_deletes,
     )
-    job = _job(job_id)
+    job = find_job(job_id)
     _require_open_hours(job, despite_windows, reason)
     summary = run_line(job, request)
     print(json.dumps(summary.as_dict()) if as_json else _sentence(summary))
@@ -244,14 +239,14 @@ def run_group(
     from syncline import steps
     from syncline.core.groups import load_group
 
-    _tell_progress()
+    tell_progress()
     found = load_group(project.root(), group)
     if not found.jobs:
         raise typer.BadParameter(f"no manifest says `group: {group}`")
     for job in found.jobs:
         _require_open_hours(job, False, "")
     request = RunRequest(
-        run_key=_run_key(),
+        run_key=run_key(),
         mode=mode,
         reason=reason,
         take_over=take_over,
@@ -274,9 +269,33 @@ def status(
     if as_json:
         print(json.dumps(rows, default=_jsonable, indent=2))
         return
+    sheet = rows[0].pop("balance_sheet") if job_id and rows else []
     out.print(_status_of_one(rows[0]) if job_id and rows else _status_table(rows))
+    for line in sheet:
+        print(line)
     for said in looking.systems_down():
         print(said)
+
+
+@app.command()
+def trend(
+    job_id: Annotated[str | None, typer.Argument(metavar="[JOB]", help="One job; all without it")] = None,
+    months: Annotated[int, typer.Option(min=1, max=120, help="How many, to the current one")] = 6,
+    as_json: AsJson = False,
+) -> None:
+    """Per job and month how often both sides were compared and agreed, and how drifts were found and mended."""
+    from syncline.steps import looking
+
+    rows = looking.trend(job_id, months=months)
+    if job_id is not None and not rows:
+        find_job(job_id)  # a misspelt job is said; one whose manifest is gone keeps its past
+    if as_json:
+        print(json.dumps(rows, default=_jsonable, indent=2))
+    elif rows:
+        out.print(_trend_table(rows))
+        print(LEGEND)
+    else:
+        print("nothing was compared record by record yet")
 
 
 @app.command("close-breaker")
@@ -298,7 +317,7 @@ def leakcheck(job_id: JobId, as_json: AsJson = False) -> None:
     """
     from syncline.steps.leakcheck import leakcheck as attack
 
-    job = _job(job_id)
+    job = find_job(job_id)
     try:
         report = attack(job)
     except (EnvironmentFailure, TransientError):
@@ -317,7 +336,7 @@ def doctor(job_id: JobId, as_json: AsJson = False) -> None:
     """Examine a job's source, target and ledger: grants, window, identity, clocks. Exit 0 well, 1 warnings, 2 wrong."""
     from syncline.steps.doctor import examine
 
-    report = examine(_job(job_id))
+    report = examine(find_job(job_id))
     if as_json:
         print(json.dumps(report.as_dict(), indent=2))
     else:
@@ -363,6 +382,19 @@ def generate(
         print(path)
 
 
+@app.command("verify-report")
+def verify_report(
+    control_run_id: Annotated[int, typer.Argument(metavar="CONTROL_RUN", help="Its number, as its report says it")],
+) -> None:
+    """Say whether the kept files of a control's report are those that were drafted and signed; exit code 1 if not."""
+    from syncline.steps import sync_008
+
+    spoilt = sync_008.verify(control_run_id)
+    for said in spoilt or ["its files are those that the ledger and the audit trail know"]:
+        print(f"control run {control_run_id}: {said}")
+    raise typer.Exit(1 if spoilt else 0)
+
+
 @app.command("install-ledger")
 def install_ledger() -> None:
     """Create or update schema `ledger` at connection `ledger`; safe to repeat."""
@@ -374,10 +406,41 @@ def install_ledger() -> None:
 
 @app.command("deliver-alerts")
 def deliver_alerts() -> None:
-    """Offer queued alerts to the channel again, after it was down."""
+    """Escalate alerts that nobody took up, and offer queued ones to their channels again."""
     from syncline.steps import alerting
 
     print(f"delivered {alerting.deliver_pending()} alerts")
+
+
+@app.command()
+def alerts(as_json: AsJson = False) -> None:
+    """List open alerts and who took them up, and what was only logged in the last week: the weekly review."""
+    from syncline.steps import alerting
+
+    rows = alerting.listed()
+    if as_json:
+        print(json.dumps(rows, default=_jsonable, indent=2))
+    elif rows:
+        _print_alerts(rows, datetime.now(UTC))
+    else:
+        print("no alert is open, and nothing was logged in the last week")
+
+
+@app.command()
+def ack(
+    alert_id: Annotated[int, typer.Argument(metavar="ALERT", help="Its number, as `syncline alerts` lists it")],
+    note: Annotated[str, typer.Option(help="What is done about it; kept in the audit trail")],
+    by: Annotated[str, typer.Option(help="Who takes it up; the login without it")] = "",
+) -> None:
+    """Take an alert up: it is escalated no more, and closes by itself once the thing is over."""
+    from syncline.steps import alerting
+
+    who = by or getpass.getuser()
+    found = alerting.acknowledge(alert_id, by=who, note=note)
+    print(printable(f"alert {found['alert_id']} of {found['job_id']} ({found['control']}) is taken up by {who}"))
+
+
+records.add_to(app)
 
 
 def main() -> None:
@@ -473,17 +536,6 @@ def _project(root: Path) -> Path:
     return root
 
 
-def _job(job_id: str) -> SyncJob:
-    known = job_ids(project.root())
-    if job_id not in known:
-        near = nearest(job_id, known)
-        raise typer.BadParameter(
-            f"there is no job '{job_id}'; one of: {', '.join(known) or 'none'}"
-            + (f". Did you mean '{near}'?" if near else "")
-        )
-    return load_job(project.root(), job_id)
-
-
 def _print_leaks(report: LeakReport) -> None:
     """One line per family, then the verdict in a sentence."""
     for one in report.families:
@@ -562,16 +614,6 @@ def _dag_plan(job: SyncJob) -> str:
     )
 
 
-def _tell_progress() -> None:
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("syncline").setLevel(logging.INFO)
-
-
-def _run_key() -> str:
-    """A run of the shell: no two have the same."""
-    return f"shell__{datetime.now(UTC):%Y%m%dT%H%M%S}__{uuid.uuid4().hex[:8]}"
-
-
 def _sentence(summary: BatchSummary) -> str:
     """What a batch did, for a person."""
     counts = summary.counts
@@ -626,6 +668,22 @@ def _print_difference(found: MappingDifference) -> None:
         out.print(table)
     shown = f"; the first {len(found.rows)} are shown" if found.changed_rows > len(found.rows) else ""
     print(f"{found.changed_rows:,} of {found.sampled_rows:,} sampled rows differ{shown}", file=sys.stderr)
+
+
+def _print_alerts(rows: list[dict[str, Any]], now: datetime) -> None:
+    """A line for each alert, and below it what it says now."""
+    for row in rows:
+        first, taken = age(now - row["raised_at"]), f"{row['acknowledged_by']}: {row['acknowledged_note']}"
+        said = [f"{row['job_id']} {row['control']}", f"open for {first}" if not row["closed_at"] else "over"]
+        if row["seen_times"] > 1:
+            said.append(f"seen {row['seen_times']} times, last {age(now - row['last_seen_at'])} ago")
+        if row["delivered_at"] is None:
+            said.append("not delivered yet")
+        if row["escalation_level"]:
+            said.append(f"escalated {row['escalation_level']} times")
+        said.append(f"taken up by {taken}" if row["acknowledged_at"] else "taken up by nobody")
+        print(printable(f"{row['alert_id']:>5} {row['severity']:<6} {'; '.join(said)}"))
+        print(printable(f"             {row['last_summary'] or row['summary']}"))
 
 
 def _printable_lines(text: str) -> str:
@@ -688,6 +746,29 @@ def _status_of_one(row: dict[str, Any]) -> Table:
     table.add_column(overflow="fold")
     for name, value in row.items():
         table.add_row(name.replace("_", " "), _cell(value))
+    return table
+
+
+TREND_COLUMNS = (
+    ("job", "job_id"), ("month", "month"), ("compared", "comparisons"), ("matched", "matched_comparisons"),
+    ("lowest", "match_ratio_min"), ("latest", "match_ratio_last"), ("drifts", "drifts_opened"),
+    ("by automation", "drifts_found_by_automation"), ("mended", "drifts_repaired"),
+    ("mean hours", "time_to_repair_h_mean"), ("days", "days"),
+)  # fmt: skip
+
+
+def _trend_table(rows: list[dict[str, Any]]) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for title, _ in TREND_COLUMNS:
+        table.add_column(title, no_wrap=True, overflow="fold")
+    for row in rows:
+        told = row | {
+            "month": f"{row['month']:%Y-%m}",
+            "match_ratio_min": percent(row["match_ratio_min"]),
+            "match_ratio_last": percent(row["match_ratio_last"]),
+            "days": drawn(row["month"], row["days"]),
+        }
+        table.add_row(*(_cell(told[name]) for _, name in TREND_COLUMNS))
     return table
 
 

@@ -61,7 +61,7 @@ COMPOSE_ONLY = re.compile(
 DIFFERENT = re.compile(
     r"AIRFLOW__CORE__(EXECUTOR|AUTH_MANAGER|DAGS_FOLDER|PLUGINS_FOLDER|EXECUTION_API_SERVER_URL)"
     r"|AIRFLOW__API__(HOST|PORT|BASE_URL|INSTANCE_NAME)|AIRFLOW__LOGGING__.*(FOLDER|DIRECTORY)"
-    r"|AIRFLOW_HOME|AIRFLOW__COSMOS__CACHE_DIR|SYNCLINE_(HOME|VAR|PAYLOAD_KEY_FILE)|TMPDIR|XDG_CACHE_HOME"
+    r"|AIRFLOW_HOME|AIRFLOW__COSMOS__CACHE_DIR|SYNCLINE_(HOME|VAR|PAYLOAD_KEY_FILE|SYNC_008_\w+)|TMPDIR|XDG_CACHE_HOME"
 )
 # Options of the Celery provider, which only the image holds (its get_provider_info.py, 3.26).
 OF_CELERY_SENSITIVE = {("celery", "broker_url"), ("celery", "result_backend")}
@@ -473,6 +473,10 @@ def test_compose_and_the_native_start_use_the_same_names(native_environment: dic
     optional = {
         "SYNCLINE_ALERT_WEBHOOK",
         "SYNCLINE_ALERT_TOKEN",
+        "SYNCLINE_ALERT_SMTP",
+        "SYNCLINE_ALERT_SMTP_PASSWORD",
+        "SYNCLINE_ALERT_MAIL_FROM",
+        "SYNCLINE_ALERT_MAIL_TO",
         "SYNCLINE_PAYLOAD_KEYS_OLD",
     }  # both read them from files
     extra = {key for key in ours - theirs - optional if not COMPOSE_ONLY.fullmatch(key)}

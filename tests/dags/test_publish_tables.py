@@ -22,6 +22,12 @@ from tests.dags.test_parsing_touches_nothing import parse
 
 PROJECT = ROOT / "dbt_project"
 TABLES = {"pub_warehouse__worker", "pub_warehouse__client", "pub_warehouse__contract", "pub_sync_freshness"}
+RECONCILIATION = {  # one after the other: they speak of one moment, and history takes the note of it
+    "pub_reconciliation_history": set(),
+    "pub_drift": {"pub_reconciliation_history"},
+    "pub_reconciliation": {"stg_ledger__batch", "pub_reconciliation_history", "pub_drift"},
+    "pub_reconciliation_trend": {"stg_ledger__batch", "pub_reconciliation_history", "pub_drift"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -75,14 +81,15 @@ def var(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_each_table_is_one_task_behind_the_note_of_what_is_published(dag: Any) -> None:
+def test_each_table_is_one_task_behind_what_it_reads(dag: Any) -> None:
     assert {task.task_id: set(task.upstream_task_ids) for task in dag.tasks} == {
         "stg_ledger__batch": set(),
         **{table: {"stg_ledger__batch"} for table in TABLES},
+        **RECONCILIATION,
     }
 
 
-def test_any_job_that_feeds_a_table_starts_it_and_the_clock_at_the_latest(dag: Any) -> None:
+def test_any_job_that_feeds_a_table_starts_it_and_comparisons_and_the_clock_at_the_latest(dag: Any) -> None:
     from airflow.sdk import AssetAny, AssetOrTimeSchedule
 
     assert isinstance(dag.schedule, AssetOrTimeSchedule)
@@ -91,6 +98,7 @@ def test_any_job_that_feeds_a_table_starts_it_and_the_clock_at_the_latest(dag: A
         "sync://mdm__warehouse__worker",
         "sync://mdm__warehouse__client",
         "sync://mdm__warehouse__contract",
+        "sync://comparisons",
     }
     assert re.fullmatch(r"\d+ \* \* \* \*", dag.schedule.timetable.expression)
 

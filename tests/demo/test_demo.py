@@ -105,5 +105,6 @@ def test_the_demo_syncs_reconciles_and_publishes(var: Path) -> None:
             assert 0 <= source - kept <= letters, entity
             assert count(admin, "warehouse", f"pub.pub_warehouse__{entity}") == kept, entity
         assert count(admin, "warehouse", "pub.pub_sync_freshness") == 7
+        assert count(admin, "warehouse", "pub.pub_reconciliation") == 7
         assert count(admin, "warehouse", "ledger.audit_broken") == 0
     assert list((var / "data_docs").rglob("index.html"))

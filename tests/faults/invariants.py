@@ -56,7 +56,9 @@ QUESTIONS = {  # each lists what should not be there
         where b.state in ('published', 'held', 'abandoned') group by b.batch_id having count(a) <> 1""",
     "L: a held batch has no alert": """
         select batch_id from ledger.batch as b
-        where state = 'held' and not exists (select from ledger.alert as a where a.batch_id = b.batch_id)""",
+        where state = 'held' and not exists (select from ledger.alert as a where a.batch_id = b.batch_id
+            or exists (select from ledger.audit as t where t.event = 'alert_repeated' and t.batch_id = b.batch_id
+                       and t.detail ->> 'alert' = a.alert_id::text))""",
 }
 AT_THE_TARGET = {
     "F: a marker is newer than the fence": """

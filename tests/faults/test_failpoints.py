@@ -20,6 +20,7 @@ from tests.integration.test_groups import hire, pair
 from tests.integration.test_groups import run as run_pair
 
 OF_GROUPS = [place for place in failpoints.PLACES if place.startswith("group.")]
+OF_COMPARISONS = [place for place in failpoints.PLACES if place.startswith("compare.")]
 OF_PARTS = [place for place in failpoints.PLACES if place.startswith("parts.")]
 __all__ = ["pair"]  # a fixture
 
@@ -54,7 +55,7 @@ def test_a_batch_that_is_published_and_one_that_is_held_pass_every_place(
     with pytest.raises(BatchHeld):
         lab.run()
 
-    assert failpoints.PLACES.keys() - failpoints._passed.keys() == set(OF_GROUPS)
+    assert failpoints.PLACES.keys() - failpoints._passed.keys() == {*OF_GROUPS, *OF_COMPARISONS}
 
 
 @pytest.mark.parametrize(
@@ -167,7 +168,7 @@ def test_a_row_of_the_copy_is_counted_only_where_one_is_asked_for(lab: Lab, monk
 
 @pytest.mark.long
 @pytest.mark.parametrize("action", ["KILL", "FAIL_AFTER_WRITE"])
-@pytest.mark.parametrize("place", sorted(failpoints.PLACES.keys() - {*OF_GROUPS}))
+@pytest.mark.parametrize("place", sorted(failpoints.PLACES.keys() - {*OF_GROUPS, *OF_COMPARISONS}))
 def test_a_process_that_ends_at_any_place_leaves_what_the_next_run_mends(lab: Lab, place: str, action: str) -> None:
     lab.hub(person("p0"))
     if place in OF_PARTS:  # only what is read whole is read in parts

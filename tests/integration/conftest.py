@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterator
 from copy import deepcopy
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from tests.conftest import ROOT, Postgres
 from tests.integration.mapping_engine import Engine
 
 JOB = "mdm__payroll__person"
+RECONCILE = import_module("syncline.steps.reconcile")  # `steps.reconcile` is the step
 MANIFEST: dict[str, Any] = {
     "version": "1.0.0",
     "description": "People of the hub, for tests",
@@ -108,7 +110,7 @@ on conflict (tenant_id, person_id) do update set ({names}, updated_at) = ({chang
 """
 LEDGER_RESET = """
 alter table ledger.audit disable trigger user;
-truncate ledger.audit, ledger.alert, ledger.breaker, ledger.job restart identity cascade;
+truncate ledger.audit, ledger.alert, ledger.breaker, ledger.control_run, ledger.job restart identity cascade;
 alter table ledger.audit enable trigger user;
 """
 
@@ -145,7 +147,8 @@ class Lab:
         self.admin, self.folder = admin, folder
         self.elsewhere: dict[str, str] = {}  # databases on another server: name -> superuser's URI
         self.manifest, self.mapping = deepcopy(MANIFEST), deepcopy(MAPPING)
-        shutil.copytree(ROOT / "include" / "expectations", folder / "include" / "expectations")
+        for kind in ("expectations", "reports"):
+            shutil.copytree(ROOT / "include" / kind, folder / "include" / kind)
         for kind in ("manifests", "mappings"):
             (folder / "include" / kind).mkdir(parents=True)
 
@@ -213,6 +216,7 @@ def lab_on(admin: str, uris: dict[str, str], folder: Path, monkeypatch: pytest.M
     monkeypatch.setenv("SYNCLINE_PAYLOAD_KEY", base64.urlsafe_b64encode(os.urandom(32)).decode())
     monkeypatch.setenv("SYNCLINE_HOME", str(folder))
     monkeypatch.setenv("SYNCLINE_VAR", str(folder / "var"))
+    monkeypatch.setattr(RECONCILE, "SETTLE_S", 0.0)  # what differs here differs still when it is counted again
     made = Lab(admin, folder)
     made.sql("mdm", SOURCE_DDL)
     made.sql("payroll", TARGET_DDL)

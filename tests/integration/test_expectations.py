@@ -14,19 +14,23 @@ from urllib.parse import unquote
 import pandas as pd
 import pytest
 
-from syncline.adapters import expectations
-from syncline.adapters.expectations import Judgement, judge
+from syncline.adapters import judging
+from syncline.adapters.expectations import BALANCE, KEYS, Judgement, judge
 from syncline.core.values import Verdict
 
 SUITE = Path(__file__).parents[2] / "include" / "expectations" / "sync_005.json"
+RULES = len(json.loads(SUITE.read_text())["expectations"])
 JOB = "mdm__payroll__worker"
 
 
 def counted(*tenants: tuple, total: tuple | None = None) -> pd.DataFrame:
-    """Rows of (tenant, source, excused, target); the total is their sum unless the test says otherwise."""
+    """Rows of (tenant, source, excused, target); the total is their sum unless the test says otherwise.
+
+    Of the batch nothing is counted: it brought no row.
+    """
     columns = ["tenant_id", "source_rows", "excused_rows", "target_rows"]
     summed = total or ("*", *(sum(row[place] for row in tenants) for place in (1, 2, 3)))
-    return pd.DataFrame([*tenants, summed], columns=columns)
+    return pd.DataFrame([*tenants, summed], columns=columns).assign(**dict.fromkeys((*KEYS, *BALANCE), 0))
 
 
 def judged(counts: pd.DataFrame, *, limit: float = 0.001, **changes) -> Judgement:
@@ -225,7 +229,7 @@ def test_f55_a_result_without_an_evaluated_expectation_is_unverified(monkeypatch
 
     monkeypatch.setattr(Validator, "_validate_expectation_configs", lambda *_, **__: [])
 
-    assert_unverified(judged(GOOD), "0 of the suite's 13 expectations were evaluated")
+    assert_unverified(judged(GOOD), f"0 of the suite's {RULES} expectations were evaluated")
 
 
 def test_f55_no_counts_are_unverified():
@@ -280,14 +284,17 @@ def test_the_evidence_names_total_and_worst_tenants_and_every_expectation():
             "excused_rows": 0,
             "target_rows": 3620,
             "expected_rows": 4000,
+            "missing_rows": 380,
+            "extra_rows": 0,
             "difference_rows": 380,
             "mismatch_ratio": 0.095,
+            **dict.fromkeys(KEYS, 0),
         }
     ]
     assert (evidence["tenants"], evidence["tenants_differing"]) == (40, 38)
     assert [each["tenant_id"] for each in evidence["worst_tenants"][:2]] == ["t0019", "t0039"]
     assert len(evidence["worst_tenants"]) == 10
-    assert evidence["statistics"]["evaluated_expectations"] == 13 == len(evidence["results"])
+    assert evidence["statistics"]["evaluated_expectations"] == RULES == len(evidence["results"])
     assert evidence["results"][0] == {
         "expectation": "expect_column_values_to_be_between",
         "kwargs": {"column": "mismatch_ratio", "min_value": 0, "max_value": 0.001},
@@ -388,8 +395,8 @@ def test_a_page_that_great_expectations_could_not_render_is_noticed(tmp_path, mo
 
 
 def test_a_site_that_stays_busy_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(expectations, "DOCS_LOCK_WAIT_S", 0.2)
-    with expectations._locked(tmp_path / ".lock", wait_s=0):
+    monkeypatch.setattr(judging, "DOCS_LOCK_WAIT_S", 0.2)
+    with judging._locked(tmp_path / ".lock", wait_s=0):
         judgement = judged(GOOD, docs_dir=tmp_path)
 
     assert judgement.verdict is Verdict.MATCHED
@@ -397,7 +404,7 @@ def test_a_site_that_stays_busy_is_given_up(tmp_path, monkeypatch):
 
 
 def test_only_the_newest_results_stay_in_the_site(tmp_path, monkeypatch):
-    monkeypatch.setattr(expectations, "DOCS_RESULTS_MAX", 2)
+    monkeypatch.setattr(judging, "DOCS_RESULTS_MAX", 2)
     for batch_id in (1, 2, 3):
         judged(GOOD, docs_dir=tmp_path, batch_id=batch_id)
 
@@ -446,9 +453,10 @@ def test_a_judge_prints_and_logs_nothing_and_writes_only_below_its_folder(tmp_pa
     """In a process of its own: what Great Expectations says at import counts too."""
     program = (
         "import os, sys, pandas as pd; from pathlib import Path;"
-        "from syncline.adapters.expectations import judge;"
+        "from syncline.adapters.expectations import BALANCE, KEYS, judge;"
         "rows = [('t1', 5, 0, 4), ('*', 5, 0, 4)];"
         "counts = pd.DataFrame(rows, columns=['tenant_id', 'source_rows', 'excused_rows', 'target_rows']);"
+        "counts = counts.assign(**dict.fromkeys((*KEYS, *BALANCE), 0));"
         "judgement = judge(counts, job_id='j', batch_id=1, limits={'mismatch_ratio_max': 0.0},"
         " suite_path=Path(sys.argv[1]), docs_dir=Path('docs'));"
         "assert judgement.verdict == 'mismatched', judgement;"
@@ -461,7 +469,7 @@ def test_a_judge_prints_and_logs_nothing_and_writes_only_below_its_folder(tmp_pa
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        env={"HOME": str(home), "PYTHONPATH": str(Path(expectations.__file__).parents[2])},
+        env={"HOME": str(home), "PYTHONPATH": str(Path(judging.__file__).parents[2])},
     )
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -349,8 +349,8 @@ def counts_the_total(world: World, patch: Patch) -> None:
 
     def all_in_one(*given: Any) -> list[TenantCheck]:
         checks = each(*given)
-        total = sum(checks, TenantCheck("t1", 0, 0, 0))
-        return [TenantCheck("t1", total.source_rows, total.excused_rows, total.target_rows)]
+        counted = ("source_rows", "excused_rows", "target_rows")
+        return [TenantCheck("t1", *(sum(getattr(check, name) for check in checks) for name in counted))]
 
     patch.setattr(RECONCILE, "_line_up", all_in_one)
 

@@ -1,5 +1,6 @@
-"""An alert reaches the people on call, or stays owed (SYNC-007, F16). The receiver is a real one, on loopback."""
+"""An alert reaches the people on call, or stays owed (SYNC-007, F16). The receivers are real ones, on loopback."""
 
+import ipaddress
 import json
 import logging
 import multiprocessing
@@ -12,8 +13,10 @@ from threading import Thread
 
 import pytest
 
-from syncline.adapters import alerts, project
-from syncline.adapters.alerts import Alert, Journal, Webhook, deliver, deliver_pending
+from syncline.adapters import alert_mail, alerts, project
+from syncline.adapters.alert_mail import Mail
+from syncline.adapters.alerts import Alert, Channels, Journal, Outcome, Webhook, deliver, deliver_pending
+from tests.smtp_server import PASSWORD, USER, MailServer, certificate
 
 SECRET_PATH = "/services/T0SECRET"
 
@@ -298,3 +301,235 @@ def test_lines_of_several_processes_do_not_run_into_each_other(tmp_path):
 def _write_many(path, batch_id: int) -> None:
     for _ in range(50):
         deliver(alert(batch_id, summary="x" * 900), Journal(path))
+
+
+# --- mail -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pem(tmp_path_factory):
+    return certificate(tmp_path_factory.mktemp("mail"))
+
+
+@pytest.fixture
+def trusted(pem, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+    return pem
+
+
+def mail(server: MailServer, scheme: str = "smtp", *, user: str = USER, password: str = PASSWORD, **changes) -> Mail:
+    login = f"{user}@" if user else ""
+    told = {"sender": "syncline@example.org", "password": password, **changes}
+    return Mail(f"{scheme}://{login}127.0.0.1:{server.port}", **told)
+
+
+@pytest.mark.parametrize("scheme", ["smtp", "smtps"])
+def test_an_alert_is_mailed_to_the_person_on_call_encrypted_and_with_login(trusted, scheme):
+    with MailServer(trusted, is_tls_at_once=scheme == "smtps") as server:
+        assert deliver(alert(alert_id=12), mail(server, scheme))
+
+    ((recipients, message),) = server.mails
+    assert recipients == ["payroll-oncall@example.org"]
+    assert message["To"] == "payroll-oncall@example.org"
+    assert message["Subject"] == "[page] batch 7 held: 12 of 40000 rows differ. See docs/runbooks/batch-held.md"
+    assert message["Importance"] == "high"
+    body = message.get_content()
+    assert body.startswith(
+        "batch 7 held: 12 of 40000 rows differ. See docs/runbooks/batch-held.md\r\n\r\njob_id: mdm__"
+    )
+    assert "syncline ack 12 --note" in body
+    assert server.logins == [(f"\0{USER}\0{PASSWORD}", True)]
+    assert server.greeted[0] == "example.org"
+    assert server.verbs[-1] == "QUIT"
+
+
+def test_an_alert_whose_on_call_is_no_address_goes_to_the_configured_ones(monkeypatch):
+    with MailServer() as server:
+        monkeypatch.setenv("SYNCLINE_ALERT_SMTP", f"smtp://127.0.0.1:{server.port}")
+        monkeypatch.setenv("SYNCLINE_ALERT_MAIL_FROM", "syncline@example.org")
+        monkeypatch.setenv("SYNCLINE_ALERT_MAIL_TO", "a@example.org, b@example.org")
+        monkeypatch.delenv("SYNCLINE_ALERT_SMTP_PASSWORD", raising=False)
+        monkeypatch.delenv("SYNCLINE_ALERT_WEBHOOK", raising=False)
+        assert deliver(alert(oncall="payroll-oncall"))
+
+    assert [recipients for recipients, _ in server.mails] == [["a@example.org", "b@example.org"]]
+    assert server.logins == []
+
+
+def test_without_any_address_the_alert_is_refused_and_the_next_one_is_tried():
+    with MailServer() as server:
+        sink = mail(server, user="", password="")
+        assert deliver_pending([(1, alert(oncall="payroll-oncall")), (2, alert())], sink) == [2]
+
+
+def test_a_login_is_not_sent_in_the_clear_to_another_machine(monkeypatch, caplog):
+    monkeypatch.setattr(alert_mail, "ip_address", lambda _: ipaddress.ip_address("192.0.2.7"))  # where it would lead
+    with MailServer() as server:
+        assert not deliver(alert(), mail(server))
+        assert deliver(alert(), mail(server, user="", password=""))
+
+    assert server.logins == []
+    assert "the login would travel in the clear" in caplog.text
+
+
+def test_a_login_to_loopback_needs_no_encryption():
+    with MailServer() as server:
+        assert deliver(alert(), mail(server))
+
+    assert server.logins == [(f"\0{USER}\0{PASSWORD}", False)]
+
+
+@pytest.mark.parametrize("scheme", ["smtp", "smtps"])
+def test_a_certificate_that_nobody_vouches_for_gets_neither_login_nor_alert(pem, monkeypatch, scheme, caplog):
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    with MailServer(pem, is_tls_at_once=scheme == "smtps") as server:
+        assert not deliver(alert(), mail(server, scheme))
+
+    assert (server.logins, server.mails) == ([], [])
+    assert "SSLCertVerificationError" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("verb", "answer", "delivered"),
+    [
+        ("RCPT", "550 no such user", [2]),
+        (".", "554 refused", [2]),
+        ("RCPT", "450 greylisted", [2]),
+        (".", "452 no space", []),
+        ("MAIL", "451 try later", []),
+        ("AUTH", "535 wrong", []),
+        ("STARTTLS", "454 not now", []),
+        ("EHLO", "421 closing", []),
+    ],
+)
+def test_a_mail_server_that_refuses_one_alert_is_asked_for_the_next_and_one_that_is_down_is_not(
+    trusted, verb, answer, delivered
+):
+    asked = 0
+    with MailServer(trusted) as server:
+        sink = mail(server)
+
+        class First:
+            def send(self, told: Alert) -> Outcome:
+                nonlocal asked
+                asked += 1
+                server.answers = {verb: answer} if asked == 1 else {}
+                return sink.send(told)
+
+        assert deliver_pending([(1, alert()), (2, alert())], First()) == delivered
+
+    assert len(server.mails) == len(delivered)
+
+
+def test_a_server_that_hangs_up_instead_of_a_good_bye_has_taken_the_alert():
+    with MailServer() as server:
+        server.answers = {"QUIT": ""}
+        assert deliver(alert(), mail(server))
+
+
+def test_nothing_in_an_alert_becomes_a_header_or_a_recipient():
+    forged = "x\r\nBcc: thief@example.net\r\n\r\nbody \x1b[31m"
+    with MailServer() as server:
+        sink = mail(server, user="", password="", fallback=("a@example.org",))
+        told = alert(summary=forged, job_id=forged, control=forged)
+        assert deliver(told, sink)
+        for address in (
+            "b@example.org\r\nBcc: thief@example.net",
+            "b@example.org, thief@example.net",
+            "<b@example.org>",
+        ):
+            assert deliver(alert(oncall=address, summary=forged), sink)
+
+    assert [recipients for recipients, _ in server.mails] == [["payroll-oncall@example.org"], *[["a@example.org"]] * 3]
+    for _, message in server.mails:
+        assert sorted(message.keys()) == [
+            "Auto-Submitted", "Content-Transfer-Encoding", "Content-Type", "Date", "From", "Importance", "MIME-Version",
+            "Message-ID", "Subject", "To",
+        ]  # fmt: skip
+        assert "\x1b" not in message.get_content()
+
+
+def test_a_line_with_a_lone_dot_and_letters_of_other_alphabets_arrive_whole():
+    summary = ". " + "x" * 74 + " . Größe " + "語" * 100
+    with MailServer() as server:
+        assert deliver(alert(summary=summary), mail(server, user="", password=""))
+
+    ((_, message),) = server.mails
+    assert "".join(message.get_content().split("job_id")[0].split()) == "".join(summary.split())
+    assert server.raw[0].isascii()
+
+
+@pytest.mark.parametrize(
+    ("url", "password", "said"),
+    [
+        ("smtp://alerts:hidden@mail.example.org", "", "holds a password"),
+        ("https://mail.example.org", "", "is not smtps://"),
+        ("mail.example.org:25", "", "is not smtps://"),
+        ("smtp://", "", "is not smtps://"),
+        ("smtp://mail.example.org:port", "", "is not smtps://"),
+        ("smtp://alerts@mail.example.org", "", "a login needs"),
+        ("smtp://mail.example.org", "hidden", "a login needs"),
+    ],
+)
+def test_a_mail_setting_that_cannot_be_used_is_told_without_being_shown(url, password, said, caplog):
+    sink = Mail(url, "syncline@example.org", (), password)
+
+    assert not deliver(alert(), sink)
+
+    assert said in caplog.text
+    assert "hidden" not in caplog.text + repr(sink)
+
+
+def test_logs_never_show_the_mail_servers_password_or_what_it_answers(caplog):
+    with MailServer() as server:
+        server.answers = {"AUTH": f"535 {PASSWORD} is wrong"}
+        assert not deliver(alert(), mail(server))
+        server.answers = {"RCPT": f"550 {PASSWORD}"}
+        assert not deliver(alert(), mail(server))
+    assert not deliver(alert(), mail(server))
+
+    assert len(caplog.records) == 3
+    assert PASSWORD not in caplog.text
+
+
+def test_a_mail_server_that_is_silent_is_given_up_after_the_timeout(monkeypatch):
+    monkeypatch.setattr(alert_mail, "TIMEOUT_S", 0.2)
+    with closing(socket.create_server(("127.0.0.1", 0))) as door:
+        started = time.monotonic()
+
+        assert not deliver(alert(), Mail(f"smtp://127.0.0.1:{door.getsockname()[1]}", "syncline@example.org"))
+
+        assert time.monotonic() - started < 2
+
+
+# --- which channel takes what -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("names", "asked", "taken"),
+    [
+        ("journal", {}, ("journal", "journal", "journal")),
+        ("webhook journal", {}, ("webhook", "webhook", "journal")),
+        ("mail journal", {}, ("mail", "mail", "journal")),
+        ("webhook mail journal", {}, ("webhook mail", "webhook", "journal")),
+        (
+            "webhook mail journal",
+            {"page": "webhook", "ticket": "mail, journal"},
+            ("webhook", "mail journal", "journal"),
+        ),
+        ("webhook journal", {"page": "mail", "ticket": "fax"}, ("webhook", "webhook", "journal")),
+    ],
+)
+def test_the_severity_decides_which_channels_take_an_alert(names, asked, taken, tmp_path):
+    channels = Channels(dict.fromkeys(names.split(), Journal(tmp_path / "x")), asked)
+
+    assert tuple(" ".join(channels.of(severity)) for severity in ("page", "ticket", "log")) == taken
+
+
+def test_where_one_of_two_channels_is_down_the_other_one_tells(configured, monkeypatch):
+    monkeypatch.setenv("SYNCLINE_ALERT_SMTP", f"smtp://127.0.0.1:{closed_port()}")
+    monkeypatch.setenv("SYNCLINE_ALERT_MAIL_FROM", "syncline@example.org")
+
+    assert deliver(alert())
+
+    assert len(configured.bodies) == 1

@@ -1,11 +1,15 @@
 """The arithmetic of the benchmarks: a wrong ratio would be believed for years. And that they still run at all."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 
 import pytest
 
 from benchmarks import transforms
-from benchmarks._ratios import medians, ratios
+from benchmarks._ratios import comparison_ratios, medians, ratios
 from benchmarks._words import Case
 from syncline.core.checking import check_project
 from syncline.core.mapping import BEGINNINGS
@@ -66,6 +70,47 @@ def test_what_was_not_measured_is_null_and_never_a_number(missing):
     figures = ratios(seconds)
 
     assert [name for name, figure in figures.items() if figure is None] == [f"{missing}_x"]
+
+
+COMPARED = {
+    "equal_limit": 2.0, "equal_step": 2.5, "equal_command": 4.0, "equal_reladiff": 30.0, "equal_dvt": 80.0,
+    "diff100_limit": 2.0, "diff100_step": 3.0, "diff100_command": 5.0, "diff100_reladiff": 36.0, "diff100_dvt": 200.0,
+    "equal_rss_mb": 120.0, "diff100_rss_mb": 131.5,
+}  # fmt: skip
+
+
+def test_a_comparison_is_compared_with_the_limit_of_its_case_and_with_the_peers_where_they_are_closest():
+    assert comparison_ratios(COMPARED) == {
+        "equal_x": 1.25,
+        "diff100_x": 1.5,
+        "reladiff_x": 7.2,
+        "dvt_x": 20.0,
+        "rss_mb": 131.5,
+    }
+
+
+@pytest.mark.parametrize("missing", ["equal_reladiff", "diff100_reladiff"])
+def test_a_peer_that_was_not_measured_in_both_cases_has_no_ratio(missing):
+    figures = comparison_ratios({name: value for name, value in COMPARED.items() if name != missing})
+
+    assert [name for name, figure in figures.items() if figure is None] == ["reladiff_x"]
+
+
+def test_the_comparison_can_be_timed_and_finds_what_was_planted() -> None:
+    """Shape only: a few rows say nothing about time. The script itself stops where ours reports other rows."""
+    folder = ROOT / "var" / "test" / f"bench-{os.getpid()}"
+    try:
+        ran = subprocess.run(
+            [sys.executable, "benchmarks/compare.py", "--rows", "1000", "--rounds", "1", "--skip-peers"],
+            cwd=ROOT, env={**os.environ, "SYNCLINE_BENCH_FOLDER": str(folder)}, capture_output=True, text=True,
+        )  # fmt: skip
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        figures = json.loads(ran.stdout.splitlines()[-1])
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+    assert [name for name, figure in figures.items() if figure is None] == ["reladiff_x", "dvt_x"]
+    assert all(figures[name] > 0 for name in ("equal_x", "diff100_x", "rss_mb"))
 
 
 def test_every_word_is_measured_or_said_not_to_be(pg: Postgres, capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,8 +83,8 @@ def test_great_expectations_is_prepared_without_its_charts_and_without_being_cha
     """In a process of its own, where nobody has imported anything."""
     program = (
         "import sys, threading\n"
-        "from syncline.adapters import expectations\n"
-        "expectations.prepare(); expectations.prepare()\n"
+        "from syncline.adapters import judging\n"
+        "judging.prepare(); judging.prepare()\n"
         "[thread.join() for thread in threading.enumerate() if thread is not threading.current_thread()]\n"
         "assert 'great_expectations' in sys.modules\n"
         "print(sorted({'altair', 'scipy.stats'} & set(sys.modules)))\n"

@@ -20,7 +20,8 @@ MAY = {
     "steps": {"core", "adapters", "steps"},
     "orchestration": {"core", "adapters", "steps", "orchestration"},
     "web": {"core", "adapters", "web"},
-    "__main__": {"core", "adapters", "steps"},
+    "shell": {"core", "adapters", "steps", "shell"},
+    "__main__": {"core", "adapters", "steps", "shell"},
     "__init__": set(),
 }
 KNOW_AIRFLOW = {"orchestration", "web"}

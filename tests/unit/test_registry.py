@@ -15,10 +15,11 @@ import pytest
 
 from syncline import __main__ as command
 from syncline.core.checking import check_project
-from syncline.core.governance import SUITE, Surroundings, anchors, runbooks_of
+from syncline.core.governance import Surroundings, anchors, runbooks_of
 from syncline.core.job_files import load_job
 from syncline.core.pages.catalogue import generated
 from syncline.core.registry import Integration, future_reviews, page, span, take_stock
+from syncline.core.suites import GENERAL
 from tests.conftest import ROOT
 from tests.unit.project_files import JOB, MANIFEST, MAPPING, findings_of, line_of, write_project
 
@@ -45,7 +46,7 @@ def write(root: Path, path: str, text: str) -> None:
 
 
 def write_suite(root: Path, *expectations: object) -> None:
-    write(root, SUITE, json.dumps({"name": "sync_005", "expectations": expectations}))
+    write(root, GENERAL, json.dumps({"name": "sync_005", "expectations": expectations}))
 
 
 def govern(root: Path) -> Path:
@@ -168,8 +169,8 @@ def test_coverage_is_the_share_that_keeps_every_rule(tmp_path: Path) -> None:
         ("reviewed", lambda root: write_project(root, GOVERNED.replace("2026-10-06", "2026-07-01"))),
         ("reviewed", lambda root: write_project(root, GOVERNED.replace("2026-10-06", "2026-12-01"))),
         ("contract", lambda root: write(root, "docs/contract.md", "\n")),
-        ("reconciled", lambda root: (root / SUITE).unlink()),
-        ("reconciled", lambda root: write(root, SUITE, "{")),
+        ("reconciled", lambda root: (root / GENERAL).unlink()),
+        ("reconciled", lambda root: write(root, GENERAL, "{")),
         ("reconciled", lambda root: write_suite(root)),
         ("reconciled", lambda root: write_suite(root, JUDGES | {"kwargs": JUDGES["kwargs"] | {"max_value": 1}})),
         ("reconciled", lambda root: write_suite(root, JUDGES | {"kwargs": JUDGES["kwargs"] | {"mostly": 0.5}})),

@@ -59,6 +59,8 @@ ONLY_OURS = {
     "mappings/types_do_not_fit": TYPES,
     "mappings/step_of_another_type": TYPES,
     "mappings/lossy_for_nothing": TYPES,
+    "mappings/equal_of_another_type": TYPES,
+    "mappings/equal_alike_and_ignoring": SEVERAL_KEYS,
     "mappings/constant_does_not_fit": TYPES,
     "mappings/bounds_crossed": SEVERAL_KEYS,
     "mappings/personal_without_class": MEANING,

@@ -1,8 +1,8 @@
 """Carry an alert to the people who are on call (control SYNC-007), or say plainly that it did not arrive.
 
-Where SYNCLINE_ALERT_WEBHOOK names a URL, an alert is one POST of JSON to it; the receiver routes it by
-`severity` and `oncall`. Where none is configured it is one line in `var/alerts.jsonl` and one in the log, so
-that a machine without a paging service still keeps them all.
+Three channels: `webhook`, one POST of JSON to a paging service, which routes it by `severity` and `oncall`; `mail`
+(adapters/alert_mail.py); `journal`, one line in `var/alerts.jsonl` and one in the log, so that a machine without the
+others still keeps them all. Which channels take an alert is decided by its severity, in `Channels`.
 
 An alert that cannot be delivered must not hide the failure that it reports, so nothing here raises for a
 sink that is down: it returns False, the ledger keeps the alert pending, and the next one tries again. The
@@ -10,6 +10,8 @@ ledger is the caller's business; this module knows no database.
 
     SYNCLINE_ALERT_WEBHOOK   http or https URL; set by the operator, never by a manifest
     SYNCLINE_ALERT_TOKEN     optional: sent as `Authorization: Bearer ...`
+    SYNCLINE_ALERT_PAGE      optional: the channels of severity `page`, as in `webhook,mail`
+    SYNCLINE_ALERT_TICKET    optional: those of `ticket`
 
 A URL may itself be a secret, so logs name its host at most. Summaries carry ids and counts, never values.
 """
@@ -19,56 +21,28 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import Enum, auto
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
 import requests
 from requests.auth import AuthBase
 
-from syncline.adapters import project
+from syncline.adapters import alert_mail, project
+from syncline.core.alerts import Alert, Outcome, Severity, Sink
 
+__all__ = ("Alert", "Channels", "Journal", "Outcome", "Severity", "Sink", "Webhook", "deliver", "deliver_pending")
 TIMEOUT_S = 5.0  # a task's failure callback waits for it
-SUMMARY_LENGTH_MAX = 1_000
 JOURNAL = "alerts.jsonl"  # in var/, where all that we write stands
 
 # The receiver's word about this one alert; anything else that is no success is about the sink.
 REFUSED_STATUS = frozenset({400, 413, 415, 422})
 
-Severity: TypeAlias = Literal["page", "ticket", "log"]
 LEVELS: dict[Severity, int] = {"page": logging.ERROR, "ticket": logging.WARNING, "log": logging.INFO}
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Alert:
-    """One thing that a person should know. `summary` is a sentence of ids and counts that says what to do."""
-
-    job_id: str
-    batch_id: int | None
-    control: str
-    severity: Severity
-    oncall: str
-    summary: str
-
-
-class Outcome(Enum):
-    """What became of one attempt: a sink that is down will refuse the next alert too, a refusal will not."""
-
-    DELIVERED = auto()
-    REFUSED = auto()
-    SINK_DOWN = auto()
-
-
-class Sink(Protocol):
-    """Somewhere an alert can go. Reports what happened, never raises."""
-
-    def send(self, alert: Alert) -> Outcome: ...
 
 
 @dataclass(frozen=True)
@@ -80,12 +54,12 @@ class Webhook:
 
     def send(self, alert: Alert) -> Outcome:
         if fault := self._misconfigured():
-            log.error("alert not delivered because=%s %s", fault, _line(alert))
+            log.error("alert not delivered because=%s %s", fault, alert.line())
             return Outcome.SINK_DOWN
         try:
             with requests.post(
                 self.url,
-                json=_payload(alert),
+                json=alert.payload(),
                 auth=_Bearer(self.token),
                 timeout=TIMEOUT_S,
                 allow_redirects=False,
@@ -113,7 +87,7 @@ class Webhook:
 
     def _told(self, alert: Alert, outcome: Outcome, because: str) -> Outcome:
         host, word = urlsplit(self.url).hostname, outcome.name.lower()
-        log.warning("alert not delivered sink=%s outcome=%s because=%s %s", host, word, because, _line(alert))
+        log.warning("alert not delivered sink=%s outcome=%s because=%s %s", host, word, because, alert.line())
         return outcome
 
 
@@ -124,14 +98,14 @@ class Journal:
     path: Path
 
     def send(self, alert: Alert) -> Outcome:
-        line = json.dumps({"at": datetime.now(UTC).isoformat(timespec="seconds"), **_payload(alert)}) + "\n"
+        line = json.dumps({"at": datetime.now(UTC).isoformat(timespec="seconds"), **alert.payload()}) + "\n"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             _append(self.path, line.encode("ascii"))
         except OSError as error:
-            log.error("alert not kept sink=journal because=%s %s", type(error).__name__, _line(alert))
+            log.error("alert not kept sink=journal because=%s %s", type(error).__name__, alert.line())
             return Outcome.SINK_DOWN
-        log.log(LEVELS.get(alert.severity, logging.ERROR), "alert %s", _line(alert))
+        log.log(LEVELS.get(alert.severity, logging.ERROR), "alert %s", alert.line())
         return Outcome.DELIVERED
 
 
@@ -147,17 +121,56 @@ class _Bearer(AuthBase):
         return request
 
 
-def sink_from_environment() -> Sink:
-    """The webhook where one is configured, the journal where none is."""
-    url = os.environ.get("SYNCLINE_ALERT_WEBHOOK", "").strip()
-    if not url:
-        return Journal(project.var() / JOURNAL)
-    return Webhook(url, os.environ.get("SYNCLINE_ALERT_TOKEN", "").strip() or None)
+@dataclass(frozen=True)
+class Channels:
+    """The sinks that are set up, by name, and which severity goes where. Itself a sink: all that an alert is meant for.
+
+    A page goes to webhook and mail, a ticket to the first of them that there is; without either both go to the
+    journal. `log` is for the weekly review and goes there always.
+    """
+
+    sinks: Mapping[str, Sink]
+    asked: Mapping[Severity, str] = field(default_factory=dict)
+
+    def of(self, severity: Severity) -> tuple[str, ...]:
+        """The names of the channels that shall take an alert."""
+        if severity == "log":
+            return ("journal",)
+        named = [name.strip() for name in self.asked.get(severity, "").split(",") if name.strip()]
+        if missing := [name for name in named if name not in self.sinks]:
+            variable = f"SYNCLINE_ALERT_{severity.upper()}"
+            log.error("%s names %d channels that are not set up; it may name: %s",
+                      variable, len(missing), ", ".join(self.sinks))  # fmt: skip
+        found = [name for name in named if name in self.sinks]
+        if not found:
+            loud = [name for name in ("webhook", "mail") if name in self.sinks]
+            found = (loud if severity == "page" else loud[:1]) or ["journal"]
+        return tuple(dict.fromkeys(found))
+
+    def send(self, alert: Alert) -> Outcome:
+        """Offer it to each of its channels; one that takes it is enough."""
+        outcomes = {self.sinks[name].send(alert) for name in self.of(alert.severity)}
+        return min(outcomes, key=lambda outcome: outcome.value)
+
+
+def channels_from_environment() -> Channels:
+    """The journal, and what the environment sets up beside it."""
+    sinks: dict[str, Sink] = {}
+    if url := os.environ.get("SYNCLINE_ALERT_WEBHOOK", "").strip():
+        sinks["webhook"] = Webhook(url, os.environ.get("SYNCLINE_ALERT_TOKEN", "").strip() or None)
+    if (mail := alert_mail.from_environment()) is not None:
+        sinks["mail"] = mail
+    sinks["journal"] = Journal(project.var() / JOURNAL)
+    asked: dict[Severity, str] = {
+        "page": os.environ.get("SYNCLINE_ALERT_PAGE", ""),
+        "ticket": os.environ.get("SYNCLINE_ALERT_TICKET", ""),
+    }
+    return Channels(sinks, asked)
 
 
 def deliver(alert: Alert, sink: Sink | None = None) -> bool:
     """Try once to bring one alert to the sink; False means it is still owed. Waits 5 s for an answer."""
-    return (sink or sink_from_environment()).send(alert) is Outcome.DELIVERED
+    return (sink or channels_from_environment()).send(alert) is Outcome.DELIVERED
 
 
 def deliver_pending(pending: Iterable[tuple[int, Alert]], sink: Sink | None = None) -> list[int]:
@@ -169,7 +182,7 @@ def deliver_pending(pending: Iterable[tuple[int, Alert]], sink: Sink | None = No
     Returns:
         The ids of the alerts that arrived.
     """
-    sink = sink or sink_from_environment()
+    sink = sink or channels_from_environment()
     delivered = []
     for alert_id, alert in pending:
         outcome = sink.send(alert)
@@ -178,16 +191,6 @@ def deliver_pending(pending: Iterable[tuple[int, Alert]], sink: Sink | None = No
         if outcome is Outcome.DELIVERED:
             delivered.append(alert_id)
     return delivered
-
-
-def _payload(alert: Alert) -> dict[str, object]:
-    return {**asdict(alert), "summary": alert.summary[:SUMMARY_LENGTH_MAX]}
-
-
-def _line(alert: Alert) -> str:
-    """The alert on one line, with nothing in it that would break the line or drive a terminal."""
-    line = " ".join(f"{name}={value}" for name, value in _payload(alert).items())
-    return "".join(letter if letter.isprintable() else "?" for letter in line)
 
 
 def _append(path: Path, line: bytes) -> None:

@@ -1,60 +1,30 @@
 """Let Great Expectations judge whether a batch's target agrees with its source (control SYNC-005).
 
-The rules are data: `include/expectations/sync_005.json` says what must hold, the manifest gives the limits.
-This module does three things around them. It lays out the counts of both sides as one small table, a row per
-tenant and one for the total. It has the suite evaluated. And it distrusts the answer: Great Expectations
-drops an expectation that it cannot read with no more than a log line, and calls what is left a success. So
-every way in which a check can have looked at nothing is told apart here and named `unverified`, never green.
-
-The validation result becomes evidence for the ledger: ids, counts and ratios, no row of anybody. Data Docs
-are a convenience for people: if the site cannot be written, the verdict stands and the evidence says so.
-
-It counts nothing itself and knows no database. Great Expectations (an import of 1.5 to 4 s) and pandas are imported
-inside functions, because only a task that judges should pay for them; `prepare` begins that while others count.
+The rules are data: `include/expectations/sync_005.json` says what must hold, the manifest gives the limits. Here the
+counts of both sides are laid out as one small table, a row per tenant and one for the total; how a suite is evaluated,
+and when its answer proves nothing, is judging.py's. It counts nothing itself and knows no database.
 """
 
 from __future__ import annotations
 
-import fcntl
-import importlib
-import json
-import logging
 import math
-import os
-import threading
-import time
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
-from syncline.adapters.deferring import deferred
-from syncline.core.values import TOTAL, Verdict
+from syncline.adapters import judging
+from syncline.adapters.judging import Evidence, Unproven
+from syncline.core.values import OUTCOMES, TOTAL, Counts, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
-    from great_expectations import ExpectationSuite
-    from great_expectations.core.expectation_validation_result import (
-        ExpectationSuiteValidationResult,
-        ExpectationValidationResult,
-    )
-    from great_expectations.data_context.data_context.ephemeral_data_context import EphemeralDataContext
-    from great_expectations.data_context.types.resource_identifiers import ValidationResultIdentifier
 
 COUNTED = ("source_rows", "excused_rows", "target_rows")
+KEYS = ("brought_rows", "missing_keys", "extra_keys")  # of the batch; empty where they could not be looked up
+BALANCE = tuple(item.name for item in fields(Counts))
+NUMBERS = (*COUNTED, *KEYS, *BALANCE)
+DIFFERENCES = ("expected_rows", "missing_rows", "extra_rows", "difference_rows", "mismatch_ratio")
 WORST_TENANTS_MAX = 10  # evidence names where to look first; all tenants are in ledger.tenant_count
-DOCS_RESULTS_MAX = 1_000  # the index is rebuilt from each: 0.2 s at 1, 0.5 s at 500; the ledger keeps all
-DOCS_LOCK_WAIT_S = 30.0  # a build takes under a second: a queue of dozens; then the page is given up
-MESSAGE_LENGTH_MAX = 300
-
-# Counts of unexpected rows, never the values themselves: the default format would quote them.
-COUNTS_ONLY = {"result_format": "BASIC", "exclude_unexpected_values": True}
-
-log = logging.getLogger(__name__)
-_IMPORTING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -71,34 +41,8 @@ class Judgement:
 
     verdict: Verdict
     mismatch_ratio: float
-    evidence: dict[str, Any]
+    evidence: Evidence
     docs_index: Path | None
-
-
-class _Unproven(Exception):
-    """The check proved nothing; the text says why."""
-
-
-@dataclass(frozen=True)
-class _Found:
-    """A validation result, where Data Docs keep it, and the rules it was judged by."""
-
-    result: ExpectationSuiteValidationResult
-    key: ValidationResultIdentifier
-    rules: Mapping[str, Any]
-
-
-def prepare() -> None:
-    """Begin the import in the background: who waits for databases anyway does not wait for it later.
-
-    If it fails, it fails again where it is needed, and is told there.
-    """
-
-    def quietly() -> None:
-        with suppress(Exception):
-            _import_great_expectations()
-
-    threading.Thread(target=quietly, name="import great_expectations").start()
 
 
 def judge(
@@ -115,8 +59,8 @@ def judge(
 
     Args:
         counts: One row per tenant and one with tenant_id '*' for the total, each counted on its own. Needs
-            tenant_id, source_rows, excused_rows and target_rows. What follows from them (expected_rows,
-            difference_rows, mismatch_ratio) is computed here, whatever is handed in.
+            tenant_id and NUMBERS. What follows from them (expected_rows, missing_rows, extra_rows, mismatch_ratio,
+            unbalanced_rows and others) is computed here, whatever is handed in.
         limits: What the suite's `$PARAMETER`s stand for, >= 0 ({"mismatch_ratio_max": 0.001} is 0.1 %). Each
             must be used by the suite: a limit that nothing applies proves nothing.
         docs_dir: Folder of the Data Docs, shared by all jobs and processes; None builds none.
@@ -128,29 +72,26 @@ def judge(
 
     Source: control SYNC-005, docs/controls.md; docs/decisions/0004-great-expectations-is-the-judge.md.
     """
-    run_name = f"{job_id}#{batch_id}"
-    evidence: dict[str, Any] = {"run_name": run_name, "limits": dict(limits)}
-    ratio, found, docs_index = 1.0, None, None
-    try:
+    ratio = 1.0
+
+    def draw_up(evidence: Evidence) -> pd.DataFrame:
+        nonlocal ratio
         table = _tabulate(counts)
         ratio = _worst_ratio(table)
         evidence |= _balance(table)
         if not may_be_empty or table["is_total"].all():
             _refuse_nothing(table)
-        rules = _read_suite(suite_path)
-        found = _validate(table, rules, job_id=job_id, run_name=run_name, limits=limits)
-        evidence |= _compact(found.result)
-        _refuse_blindness(found.result, expected=len(rules["expectations"]))
-        held = all(each.success for each in found.result.results)
-        verdict = Verdict.MATCHED if held else Verdict.MISMATCHED
-    except _Unproven as unproven:
-        verdict, evidence["reason"] = Verdict.UNVERIFIED, str(unproven)
-    except Exception as error:  # whatever a library raises here, the gate stays shut
-        verdict, evidence["reason"] = Verdict.UNVERIFIED, _told(error)
-    if found and docs_dir:
-        found.result.success = verdict.ok  # the page must not be green where the verdict is not
-        docs_index, evidence["docs"] = _try_docs(found, docs_dir)
-    return Judgement(verdict, ratio, _plain({"verdict": verdict.value, **evidence}), docs_index)
+        return table
+
+    found = judging.evaluate(
+        draw_up,
+        about=job_id,
+        run_name=f"{job_id}#{batch_id}",
+        limits=limits,
+        suite_path=suite_path,
+        docs_dir=docs_dir,
+    )
+    return Judgement(found.verdict, ratio, found.evidence, found.docs_index)
 
 
 # --- the table that is judged
@@ -160,47 +101,75 @@ def _tabulate(counts: pd.DataFrame) -> pd.DataFrame:
     """The counts with what follows from them; everything the suite may speak about is a column here."""
     import pandas as pd
 
-    if missing := [name for name in ("tenant_id", *COUNTED) if name not in counts.columns]:
-        raise _Unproven(f"the counts have no column {', '.join(missing)}")
+    if missing := [name for name in ("tenant_id", *NUMBERS) if name not in counts.columns]:
+        raise Unproven(f"the counts have no column {', '.join(missing)}")
     if counts.empty:
-        raise _Unproven("the counts have no row: nothing was counted")
+        raise Unproven("the counts have no row: nothing was counted")
     table = pd.DataFrame({"tenant_id": counts["tenant_id"].to_list()})
-    for name in COUNTED:
+    for name in NUMBERS:
         try:
             table[name] = pd.to_numeric(counts[name]).to_list()
         except (TypeError, ValueError):
-            raise _Unproven(f"column {name} of the counts is not made of numbers") from None
-    table = table.astype(dict.fromkeys(COUNTED, "float64"))
-    table["expected_rows"] = table["source_rows"] - table["excused_rows"]
-    table["difference_rows"] = (table["expected_rows"] - table["target_rows"]).abs()
-    table["mismatch_ratio"] = table["difference_rows"] / table["source_rows"].clip(lower=1)
+            raise Unproven(f"column {name} of the counts is not made of numbers") from None
+    table = table.astype(dict.fromkeys(NUMBERS, "float64"))
     table["is_total"] = (table["tenant_id"] == TOTAL).astype("int64")
-    table["unaccounted_rows"] = _unaccounted(table)
+    table["unaccounted_rows"] = _on_total(table, _unaccounted(table))
+    table["expected_rows"] = table["source_rows"] - table["excused_rows"]
+    table["missing_rows"] = _missing(table)
+    table["extra_rows"] = table["missing_rows"] - (table["expected_rows"] - table["target_rows"])
+    table["difference_rows"] = table["missing_rows"] + table["extra_rows"]
+    table["mismatch_ratio"] = table["difference_rows"] / table["source_rows"].clip(lower=1)
+    differing_keys = table["missing_keys"] + table["extra_keys"]
+    table["batch_mismatch_ratio"] = differing_keys / table["brought_rows"].clip(lower=1)
+    table["unbalanced_rows"] = _unbalanced(table)
+    table["rejected_ratio"] = _on_total(table, table["rejected_rows"] / table["extracted_rows"].clip(lower=1))
     return table
 
 
-def _unaccounted(table: pd.DataFrame) -> pd.Series:
-    """On the total's row: how far it is from the sum of the tenants, over all three counts. Else 0."""
+def _missing(table: pd.DataFrame) -> pd.Series:
+    """Rows that a target lacks, at least: by its counts, by the batch's keys; in total as many as all tenants lack."""
+    by_counts = table["expected_rows"] - table["target_rows"] + table["extra_keys"].fillna(0)
+    missing = by_counts.clip(lower=table["missing_keys"].fillna(0))
     is_total = table["is_total"] == 1
-    of_tenants = table.loc[~is_total, list(COUNTED)].sum()
-    apart = (table[list(COUNTED)] - of_tenants).abs().sum(axis="columns")
-    return apart.where(is_total, 0.0)
+    return missing.clip(lower=missing[~is_total].sum() * is_total)
+
+
+def _unbalanced(table: pd.DataFrame) -> pd.Series:
+    """Law 1: rows that were read and are neither staged nor rejected, or staged without an outcome."""
+    unread = table["extracted_rows"] - table["staged_rows"] - table["rejected_rows"]
+    unsettled = table["staged_rows"] - table[list(OUTCOMES)].sum(axis="columns", skipna=False)
+    return unread.abs() + unsettled.abs()
+
+
+def _unaccounted(table: pd.DataFrame) -> pd.Series:
+    """How far a row is from the sum of the tenants, over all numbers."""
+    of_tenants = table.loc[table["is_total"] == 0, list(NUMBERS)].sum()
+    return (table[list(NUMBERS)] - of_tenants).abs().sum(axis="columns")
+
+
+def _on_total(table: pd.DataFrame, values: pd.Series) -> pd.Series:
+    """What is asked of the total alone."""
+    return values.where(table["is_total"] == 1, 0.0)
 
 
 def _worst_ratio(table: pd.DataFrame) -> float:
     worst = float(table["mismatch_ratio"].max(skipna=False))
-    return worst if math.isfinite(worst) else 1.0
+    of_batch = float(table["batch_mismatch_ratio"].fillna(0.0).max())
+    return max(worst, of_batch) if math.isfinite(worst) else 1.0
 
 
 def _balance(table: pd.DataFrame) -> dict[str, Any]:
-    """What a person reads first: how many tenants, the total, and the tenants that differ most."""
-    columns = ["tenant_id", *COUNTED, "expected_rows", "difference_rows", "mismatch_ratio"]
+    """What a person reads first: the batch's balance sheet, how many tenants, the total, and those that differ most."""
+    columns = ["tenant_id", *COUNTED, *DIFFERENCES, *KEYS]
+    is_total = table["is_total"] == 1
     tenants = table[table["is_total"] == 0]
     worst = tenants[tenants["difference_rows"] > 0].nlargest(WORST_TENANTS_MAX, "mismatch_ratio")
     return {
+        "balance_sheet": table.loc[is_total, list(BALANCE)].to_dict("records"),
+        "keys_looked_up": bool(table["brought_rows"].notna().all()),
         "tenants": len(tenants),
         "tenants_differing": int((tenants["difference_rows"] > 0).sum()),
-        "total": table.loc[table["is_total"] == 1, columns].to_dict("records"),
+        "total": table.loc[is_total, columns].to_dict("records"),
         "worst_tenants": worst[columns].to_dict("records"),
     }
 
@@ -208,284 +177,7 @@ def _balance(table: pd.DataFrame) -> dict[str, Any]:
 def _refuse_nothing(table: pd.DataFrame) -> None:
     """Two empty sides agree about nothing: a lost grant or a filter that matches no row looks the same."""
     if not table[["source_rows", "target_rows"]].to_numpy(na_value=1).any():
-        raise _Unproven(
+        raise Unproven(
             "0 rows on both sides: nothing was compared. Check that the source role may see its rows "
             "and that the manifest's filter and tenants are right"
         )
-
-
-# --- the suite
-
-
-def _read_suite(path: Path) -> dict[str, Any]:
-    try:
-        rules = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _Unproven(f"suite {path.name} cannot be read: {type(error).__name__}") from None
-    if not isinstance(rules, dict) or not rules.get("name"):
-        raise _Unproven(f"suite {path.name} is no suite: it needs a name and a list of expectations")
-    if not isinstance(rules.get("expectations"), list) or not rules["expectations"]:
-        raise _Unproven(f"suite {path.name} holds no expectation")
-    return rules
-
-
-def _build_suite(rules: Mapping[str, Any], limits: Mapping[str, float]) -> ExpectationSuite:
-    """The suite as Great Expectations understands it; what it would drop or leave open is refused."""
-    if bad := sorted(name for name, limit in limits.items() if not _is_limit(limit)):
-        raise _Unproven(f"limit {', '.join(bad)} is not a number from 0 on")
-    gx = _great_expectations()
-    suite: ExpectationSuite = gx.ExpectationSuite(**rules)
-    if len(suite.expectations) != len(rules["expectations"]):
-        raise _Unproven(
-            f"Great Expectations could read {len(suite.expectations)} of the suite's "
-            f"{len(rules['expectations'])} expectations"
-        )
-    asked, given = set(suite.suite_parameter_options), set(limits)
-    if asked != given:
-        raise _Unproven(f"the suite asks for limits {sorted(asked)}, the job gives {sorted(given)}")
-    return suite
-
-
-def _is_limit(limit: object) -> bool:
-    return isinstance(limit, int | float) and not isinstance(limit, bool) and math.isfinite(limit) and limit >= 0
-
-
-def _great_expectations() -> Any:
-    """Import it here and quietly: no telemetry, no progress bars, no log lines with values in them."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        _import_great_expectations()
-        import great_expectations
-    # What it would log reaches the evidence; its tracebacks would quote the table. Levels do not silence it:
-    # some of its modules set their own.
-    logger = logging.getLogger("great_expectations")
-    logger.propagate, logger.handlers = False, [logging.NullHandler()]
-    return great_expectations
-
-
-def _import_great_expectations() -> None:
-    """One thread at a time: two would take the stand-ins away from each other."""
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    with _IMPORTING, deferred("scipy.stats", "altair"):
-        importlib.import_module("great_expectations")
-
-
-def _validate(
-    table: pd.DataFrame, rules: Mapping[str, Any], *, job_id: str, run_name: str, limits: dict[str, float]
-) -> _Found:
-    """Evaluate the suite in a context of its own that lives in memory and dies with this call."""
-    gx = _great_expectations()
-    suite = _build_suite(rules, limits)
-    from great_expectations.data_context.types.base import (
-        DataContextConfig,
-        InMemoryStoreBackendDefaults,
-        ProgressBarsConfig,
-    )
-    from great_expectations.data_context.types.resource_identifiers import (
-        ExpectationSuiteIdentifier,
-        ValidationResultIdentifier,
-    )
-
-    config = DataContextConfig(  # left to its defaults, it makes a folder in /tmp and draws progress bars
-        store_backend_defaults=InMemoryStoreBackendDefaults(),
-        progress_bars=ProgressBarsConfig(globally=False, metric_calculations=False),
-        analytics_enabled=False,
-    )
-    context = gx.get_context(mode="ephemeral", project_config=config)
-    asset = context.data_sources.add_pandas("syncline").add_dataframe_asset(job_id)
-    definition = gx.ValidationDefinition(
-        name=suite.name,
-        data=asset.add_batch_definition_whole_dataframe("counts"),
-        suite=context.suites.add(suite),
-    )
-    run_id = gx.RunIdentifier(run_name=run_name)
-    result = context.validation_definitions.add(definition).run(
-        batch_parameters={"dataframe": table},
-        expectation_parameters=dict(limits),
-        result_format=COUNTS_ONLY,
-        run_id=run_id,
-    )
-    key = ValidationResultIdentifier(
-        expectation_suite_identifier=ExpectationSuiteIdentifier(name=suite.name),
-        run_id=run_id,
-        batch_identifier=result.batch_id,
-    )
-    return _Found(result, key, rules)
-
-
-# --- the evidence
-
-
-def _refuse_blindness(result: ExpectationSuiteValidationResult, *, expected: int) -> None:
-    """A result counts only where every expectation of the suite answered, and answered about rows."""
-    evaluated = len(result.results)
-    if evaluated == 0 or evaluated != expected:
-        raise _Unproven(f"{evaluated} of the suite's {expected} expectations were evaluated")
-    if raised := sum(1 for each in result.results if _exceptions(each)):
-        raise _Unproven(f"{raised} of {expected} expectations raised an error instead of an answer")
-    if blind := sum(1 for each in result.results if (each.result or {}).get("element_count") == 0):
-        raise _Unproven(f"{blind} of {expected} expectations looked at no row")
-
-
-def _exceptions(outcome: ExpectationValidationResult) -> list[str]:
-    """Messages of what was raised: reported flat by expectations, per metric where a metric failed."""
-    info = outcome.exception_info or {}
-    found = [info] if "raised_exception" in info else [each for each in info.values() if isinstance(each, dict)]
-    return [str(each["exception_message"])[:MESSAGE_LENGTH_MAX] for each in found if each["raised_exception"]]
-
-
-def _compact(result: ExpectationSuiteValidationResult) -> dict[str, Any]:
-    told: dict[str, Any] = result.to_json_dict()  # type: ignore[no-untyped-call]
-    return {
-        "suite": told["suite_name"],
-        "great_expectations_version": told["meta"]["great_expectations_version"],
-        "run_time": told["meta"]["run_id"]["run_time"],
-        "statistics": told["statistics"],
-        "results": [
-            _compact_outcome(outcome, tells) for outcome, tells in zip(result.results, told["results"], strict=True)
-        ],
-    }
-
-
-def _compact_outcome(outcome: ExpectationValidationResult, tells: Mapping[str, Any]) -> dict[str, Any]:
-    config = tells["expectation_config"]
-    told = {
-        "expectation": config["type"],
-        "kwargs": {name: value for name, value in config["kwargs"].items() if name != "batch_id"},
-        "success": tells["success"],
-        "result": {
-            name: value
-            for name, value in (tells.get("result") or {}).items()
-            if name in ("element_count", "unexpected_count", "missing_count", "observed_value")
-        },
-    }
-    if raised := _exceptions(outcome):
-        told["raised"] = raised
-    return told
-
-
-def _plain(value: Any) -> Any:
-    """JSON that jsonb takes: counts as whole numbers, NaN and infinity as null."""
-    if isinstance(value, Mapping):
-        return {str(name): _plain(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            return None
-        return int(value) if value.is_integer() else value
-    return value if isinstance(value, str | int | None) else str(value)
-
-
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"[:MESSAGE_LENGTH_MAX]
-
-
-# --- Data Docs
-
-
-def _try_docs(found: _Found, docs_dir: Path) -> tuple[Path | None, dict[str, Any]]:
-    """Add the result to the site; a site that cannot be built is evidence, not a verdict."""
-    try:
-        docs_dir = docs_dir.resolve()
-        docs_dir.mkdir(parents=True, exist_ok=True)
-        with _locked(docs_dir / ".lock", wait_s=DOCS_LOCK_WAIT_S):
-            page = _build_docs(found, docs_dir)
-    except Exception as error:  # disk full, folder not ours, a renderer that chokes: the verdict stands
-        run_name, kind = found.key.run_id.run_name, type(error).__name__
-        log.warning("data docs not built, the verdict stands run=%s error=%s", run_name, kind)
-        return None, {"built": False, "because": _told(error)}
-    return docs_dir / "index.html", {"built": True, "page": page}
-
-
-def _build_docs(found: _Found, docs_dir: Path) -> str:
-    gx = _great_expectations()
-    context = _docs_context(docs_dir)
-    context.suites.add_or_update(gx.ExpectationSuite(**found.rules))
-    context.validation_results_store.set(found.key, found.result)
-    _forget_oldest(context, docs_dir)
-    wanted: list[Any] = [found.key, found.key.expectation_suite_identifier]
-    context.build_data_docs(resource_identifiers=wanted)
-    page = _path("validations", found.key, ".html")
-    # Its renderers log their errors and carry on: believe the files, not the call.
-    if not (docs_dir / page).is_file():
-        raise RuntimeError("Great Expectations wrote no page for this result")
-    if quote(page) not in (docs_dir / "index.html").read_text(encoding="utf-8"):
-        raise RuntimeError("the index does not show this result")
-    return page
-
-
-def _docs_context(docs_dir: Path) -> EphemeralDataContext:
-    """A context whose stores are files: the site then knows earlier batches and other jobs."""
-    gx = _great_expectations()
-    from great_expectations.data_context.types.base import DataContextConfig
-
-    def files(folder: Path) -> dict[str, Any]:
-        return {
-            "class_name": "TupleFilesystemStoreBackend",
-            "base_directory": str(folder),
-            "suppress_store_backend_id": True,
-        }
-
-    def store(class_name: str, backend: dict[str, Any]) -> dict[str, Any]:
-        return {"class_name": class_name, "store_backend": backend}
-
-    kept, memory = docs_dir / ".results", {"class_name": "InMemoryStoreBackend"}
-    config = DataContextConfig(
-        expectations_store_name="suites",
-        validation_results_store_name="results",
-        checkpoint_store_name="checkpoints",
-        stores={
-            "suites": store("ExpectationsStore", files(kept / "suites")),
-            "results": store("ValidationResultsStore", files(kept / "validations")),
-            "checkpoints": store("CheckpointStore", dict(memory)),
-            "validation_definition_store": store("ValidationDefinitionStore", dict(memory)),
-        },
-        data_docs_sites={
-            "syncline": {
-                "class_name": "SiteBuilder",
-                "show_how_to_buttons": False,
-                "store_backend": files(docs_dir),
-            }
-        },
-        analytics_enabled=False,
-    )
-    context: EphemeralDataContext = gx.get_context(mode="ephemeral", project_config=config)
-    return context
-
-
-def _forget_oldest(context: EphemeralDataContext, docs_dir: Path) -> None:
-    """Keep the newest results in the site; what the index does not find is no longer linked."""
-    keys: list[Any] = context.validation_results_store.list_keys()
-    keys.sort(key=lambda key: key.run_id.run_time, reverse=True)
-    for old in keys[DOCS_RESULTS_MAX:]:
-        _remove(docs_dir, _path("validations", old, ".html"))
-        _remove(docs_dir / ".results", _path("validations", old, ".json"))
-
-
-def _path(section: str, key: Any, suffix: str) -> str:
-    return "/".join((section, *key.to_tuple())) + suffix
-
-
-def _remove(root: Path, name: str) -> None:
-    """Remove a file and the folders that it leaves empty."""
-    (root / name).unlink(missing_ok=True)
-    with suppress(OSError):  # the first folder that is not empty ends it
-        for folder in Path(name).parents[:-1]:
-            (root / folder).rmdir()
-
-
-@contextmanager
-def _locked(path: Path, *, wait_s: float) -> Iterator[None]:
-    """Hold the file's lock: one builder at a time, across processes; the kernel frees it if we die."""
-    deadline = time.monotonic() + wait_s
-    with path.open("a") as handle:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise TimeoutError(f"the Data Docs were busy for {wait_s:.0f} s") from None
-                time.sleep(0.1)
-        yield

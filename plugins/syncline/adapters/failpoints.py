@@ -55,6 +55,8 @@ PLACES = {  # in the order of a batch's life
     "group.before": "all members are proven, the gate is still closed",
     "group.recorded": "the gate is open for all members, their staging tables still stand",
     "publish.cleared": "the staging table is gone",
+    "compare.hashed": "a comparison has hashed both sides, and the ledger has the ranges that differ",
+    "compare.looked": "a comparison has looked at single records once",
     "attempt.ended": "the ledger has the end of the attempt",
 }
 Item = TypeVar("Item")

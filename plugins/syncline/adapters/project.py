@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 
@@ -26,10 +29,17 @@ def ignores_windows() -> bool:
 
 def write(path: Path, text: str) -> None:
     """Write a whole file or nothing: who is interrupted leaves no half of it."""
+    with writing(path) as out:
+        out.write(text)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[IO[str]]:
+    """The same for a text that is too long to be held at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=".", delete=False) as out:
         try:
-            out.write(text)
+            yield out
             out.close()
             Path(out.name).chmod(0o666 & ~_umask())
             Path(out.name).replace(path)

@@ -39,7 +39,8 @@ from syncline.adapters.source_walls import source_wall_faults
 from syncline.core.catalogs.fitting import drifted
 from syncline.core.catalogs.fitting_source import fit_source, source_tables
 from syncline.core.catalogs.tables import Table
-from syncline.core.checksums import COMPARABLE_SINCE
+from syncline.core.checksums import COMPARABLE_SINCE, in_hashes
+from syncline.core.compile import mapped_key
 from syncline.core.errors import EnvironmentFailure, SchemaDrift, SourceReplaced, TerminalError, TransientError
 from syncline.core.identity import SourceIdentity
 from syncline.core.job import SyncJob
@@ -215,6 +216,39 @@ class Source:
         """Conditions over `s` of the rows that concern the job, those flagged deleted too."""
         return _scope(self.job, batch.tenants)
 
+    def owed_since(self, snapshot: str, as_of: datetime) -> Composable:
+        """Whether a row `s` has changed since a batch read under that snapshot, so that a later one owes it.
+
+        Of a view only its cursor can tell; without one nothing can, and no row counts as owed.
+        """
+        if self._has_row_versions:
+            return self._changed_since(snapshot)
+        cursor, window = self.job.source.cursor, self.job.source.window
+        if cursor is None:
+            return sql.SQL("false")
+        begin = as_of - timedelta(seconds=window.lag_s + window.overlap_s if window is not None else 0)
+        return sql.SQL("({c} >= {b} or {c} is null)").format(c=_column(cursor), b=_at(begin))
+
+    def numbers(self, statement: sql.Composed) -> list[int]:
+        """What a statement over the table gives, one number a row."""
+        with self._telling("comparing"):
+            return [row[0] for row in self._session.execute(statement)]
+
+    @property
+    def table(self) -> Composable:
+        return table_identifier(self.job.source.table)
+
+    @property
+    def is_key_unique(self) -> bool:
+        """Whether the server keeps the key unique."""
+        return self._table is not None and self._table.is_unique(self.job.source.key)
+
+    def is_plain(self, column: str) -> bool:
+        """Whether a column is of the very type that the mapping names, so that its index finds a value of that type."""
+        known = self._table.columns.get(column) if self._table is not None else None
+        declared = self.job.mapping.source.get(column)
+        return known is not None and known.type == declared and not known.labels and not known.domain
+
     @property
     def is_comparable(self) -> bool:
         return self._session.info.server_version >= COMPARABLE_SINCE
@@ -300,6 +334,9 @@ class Source:
             yield
 
     def _window(self, batch: Batch) -> list[Composable]:
+        if batch.repair is not None:
+            key = mapped_key(self.job.mapping, self.job.target.key)
+            return [in_hashes(key, (*batch.repair.send, *batch.repair.delete))]
         if batch.mode is not Mode.WINDOW or batch.window is None:
             return []
         begin, end = batch.window

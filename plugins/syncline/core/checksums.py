@@ -28,6 +28,8 @@ BY_TEXT = frozenset({"json", "money", "interval"})
 # By family: what every column of it can be cast to without a loss. Equal numbers have one hash, whatever their scale.
 WIDEST = {"text": "text", "number": "numeric", "float": "double precision", "inet": "inet"}
 
+MAPPED = "m"  # the alias of a mapped row
+
 Columns = Mapping[str, tuple[Composable, PgType]]
 
 
@@ -53,12 +55,21 @@ def in_ranges(key: Columns, bits: int, ranges: Iterable[int]) -> Composable:
     return template("({range} = any({ranges}))", range=range_of(key, bits), ranges=listed)
 
 
-def mapped_checksums(compiled: CompiledMapping, key: tuple[str, ...], compared: Iterable[str], bits: int) -> Composable:
+def in_hashes(key: Columns, hashes: Iterable[int]) -> Composable:
+    """The condition that a key has one of some hashes."""
+    listed = sql.Literal("{" + ",".join(map(str, hashes)) + "}")
+    return template("({h} = any({all}::bigint[]))", h=hash_of(key), all=listed)
+
+
+def mapped_checksums(compiled: CompiledMapping, key: tuple[str, ...], compared: Columns, bits: int) -> Composable:
     """Per range of a compiled mapping: its number, rows that a copy should hold, flagged deleted, rejected, checksum.
 
     The two OFFSET 0 make PostgreSQL compute each value once.
+
+    Args:
+        compared: What is hashed, over the mapped row `m`.
     """
-    said = columns_of("m", compiled.columns)
+    said = columns_of(MAPPED, compiled.columns)
     return template(
         "select range, (count(*) filter (where is_held))::integer, (count(*) filter (where is_deleted))::integer,"
         " (count(*) filter (where not is_held and not is_deleted))::integer,"
@@ -67,9 +78,9 @@ def mapped_checksums(compiled: CompiledMapping, key: tuple[str, ...], compared: 
         " {reject} is null and {deleted} as is_deleted, {hash} as checksum"
         " from (\n{select}\noffset 0) as m offset 0) as hashed group by range",
         range=range_of({name: said[name] for name in key}, bits),
-        reject=sql.Identifier("m", REJECT),
-        deleted=sql.Identifier("m", DELETED),
-        hash=hash_of({name: said[name] for name in compared}),
+        reject=sql.Identifier(MAPPED, REJECT),
+        deleted=sql.Identifier(MAPPED, DELETED),
+        hash=hash_of(compared),
         select=compiled.select,
     )
 

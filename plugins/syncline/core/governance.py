@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from syncline.core.job import SyncJob
+from syncline.core.suites import GENERAL, own_suite
 
-SUITE = "include/expectations/sync_005.json"
 MISMATCH_RATIO_MAX = 0.001  # the limit of control SYNC-005: 0.1 %; a manifest may promise less, not allow more
 RUNBOOKS = "docs/runbooks"
 ALWAYS = (
@@ -28,7 +28,7 @@ ALWAYS = (
 GENERATED = "<!-- Made by `syncline generate`"  # near the top of every page that is
 TOP_LINES = 5
 # What jobs are made of; a page that says it again is no agreement either.
-MADE_OF = ("include/manifests", "include/mappings", "include/schemas")
+MADE_OF = ("include/manifests", "include/mappings", "include/schemas", "include/expectations")
 MARKDOWN = (".md", ".markdown")
 COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
@@ -42,7 +42,7 @@ class Surroundings:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._pages: dict[str, tuple[str, frozenset[str]]] = {}
-        self._suite_lack: str | None = None
+        self._suites: dict[str, str] = {}
 
     def contract_lack(self, contract: str | None) -> str:
         """Why a contract is none that two teams could have agreed on."""
@@ -77,9 +77,11 @@ class Surroundings:
         ratio = job.manifest.reconcile.mismatch_ratio_max
         if ratio > MISMATCH_RATIO_MAX:
             return f"mismatch_ratio_max {ratio:g} is above SYNC-005's {MISMATCH_RATIO_MAX:g}"
-        if self._suite_lack is None:
-            self._suite_lack = _suite_lack(self.root / SUITE)
-        return self._suite_lack
+        own = own_suite(job.id)
+        suite = own if (self.root / own).is_file() else GENERAL
+        if suite not in self._suites:
+            self._suites[suite] = _suite_lack(self.root, suite)
+        return self._suites[suite]
 
     def runbook_lack(self, job: SyncJob) -> str:
         """Which alerts of a job would leave the person on call without a page."""
@@ -101,16 +103,16 @@ def runbooks_of(job: SyncJob) -> list[str]:
     return found
 
 
-def _suite_lack(path: Path) -> str:
+def _suite_lack(root: Path, path: str) -> str:
     try:
-        suite = json.loads(path.read_text(encoding="utf-8"))
+        suite = json.loads((root / path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return f"{SUITE} does not exist"
+        return f"{path} does not exist"
     except (OSError, ValueError):
-        return f"{SUITE} cannot be read"
+        return f"{path} cannot be read"
     expectations = suite.get("expectations") if isinstance(suite, dict) else None
     if not isinstance(expectations, list) or not any(map(_limits_the_mismatch, expectations)):
-        return f"{SUITE} does not compare mismatch_ratio with the manifest's limit"
+        return f"{path} does not compare mismatch_ratio with the manifest's limit"
     return ""
 
 

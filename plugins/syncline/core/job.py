@@ -65,6 +65,8 @@ class SyncJob:
         """Whether a batch looks for rows of the copy that the source no longer has."""
         if self.target.write == "replace":
             return True
+        if mode is Mode.REPAIR:  # those that its plan names
+            return self.target.write == "upsert" and self.on_delete != "ignore"
         wanted = {"never": (), "full": (Mode.FULL,), "every_run": (Mode.FULL, Mode.INCREMENTAL)}
         return mode in wanted[self.source.key_set]
 
@@ -147,6 +149,9 @@ class SyncJob:
             if field.lossy is not None:
                 said = f"`lossy` on key column '{name}': two keys could become one"
                 yield ("target", "key", n), code, said, "keep the key in a type that holds it as it is"
+            if field.equal.words:
+                said = f"`equal` on key column '{name}': rows of both sides are paired by their keys as they are"
+                yield ("target", "key", n), code, said, "drop `equal` there"
             for step in field.steps:
                 if step.word != "to_text":
                     said = f"`{step.word}` on key column '{name}': two keys could become one"

@@ -29,7 +29,8 @@ from syncline.core.models import Frozen
 from syncline.core.reference_files import ProjectReferences
 
 SIDES = ("source", "target")
-ABOUT_FIELDS = {"description", "pii", "severity", "lossy"}  # said for people; no value depends on it
+# Said for people and for comparisons; no value depends on it.
+ABOUT_FIELDS = {"description", "pii", "severity", "lossy", "equal"}
 ABOUT_SIDES = {"connections_max", "avoid", "lock_timeout_s", "window"}  # when and how politely rows are read, not which
 FILE_SUFFIXES = (".yaml", ".yml", ".json")
 Model = TypeVar("Model", bound=Frozen)

@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import BeforeValidator, Field, StrictStr, model_validator
 from pydantic_core import PydanticCustomError
 
+from syncline.core.equal_words import Equality
 from syncline.core.expressions import ExpressionRefused
 from syncline.core.field_values import (
     ARGUMENTS_MAX,
@@ -91,6 +92,11 @@ class FieldMap(Frozen):
         None,
         description="Why it is right that the conversion to `type` loses something",
         examples=["the report shows whole days"],
+    )
+    equal: Equality = Field(
+        Equality(),
+        description="Which differences do not count when both sides are compared (docs/equality.md); what is written"
+        " does not depend on it",
     )
     severity: Literal["critical", "medium", "low"] = Field(
         "medium", description="critical: financial, personal; medium: operational; low: descriptive"
@@ -206,6 +212,10 @@ class Mapping(Frozen):
         for name, field in self.fields.items():
             unknown = self._unknown_columns(name, field)
             found += [*unknown, *_name_faults(name, field, self.types)]
+            found += [
+                (("fields", name, "equal", *place), "M20", said, allowed)
+                for place, said, allowed in field.equal.faults(field.type)
+            ]
             read |= field.reads(self.types).keys()
             meant |= {hint for _, _, _, hint, *_ in unknown}
             if not unknown:

@@ -19,9 +19,8 @@ SEVERITIES: tuple[Severity, ...] = ("critical", "medium", "low")  # the worst fi
 
 
 class Depth(StrEnum):
-    """How far a comparison looks: at row counts alone, at checksums and the keys behind them, or at every field."""
+    """How far a comparison looks: at counts and checksums and the keys behind them, or at every field."""
 
-    COUNTS = "counts"
     CHECKSUMS = "checksums"
     RECORDS = "records"
 
@@ -86,6 +85,25 @@ class RecordCount:
     is_excused: bool
     rows: int
     columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DifferingRecord:
+    """One record that differs, by its key: the only values of a row that a comparison keeps.
+
+    Attributes:
+        target_key: As text, in manifest order.
+        key_hash: Of the key, as core/checksums.py makes it.
+    """
+
+    tenant_id: str
+    target_key: tuple[str | None, ...]
+    key_hash: int
+    record_class: RecordClass
+    cause: Cause
+    severity: Severity
+    is_excused: bool
+    columns: tuple[str, ...]
 
 
 @dataclass(frozen=True)

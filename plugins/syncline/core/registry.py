@@ -20,9 +20,10 @@ from typing import Any
 
 from syncline.core.files import strict_yaml
 from syncline.core.files.findings import Finding
-from syncline.core.governance import ALWAYS, MISMATCH_RATIO_MAX, RUNBOOKS, SUITE, Surroundings, anchor_of
+from syncline.core.governance import ALWAYS, MISMATCH_RATIO_MAX, RUNBOOKS, Surroundings, anchor_of
 from syncline.core.job import SyncJob
 from syncline.core.job_files import examine_job, files_below, job_ids
+from syncline.core.suites import FOLDER, GENERAL
 
 REVIEW_DAYS = 92  # the longest quarter
 MANIFESTS = "include/manifests"
@@ -33,8 +34,8 @@ RULES = {
     "contract": "`contract` is an https address (believed, not opened), or a page below the root that is not generated,"
     " with the heading that it names",
     "reviewed": f"owner and readers went through the agreement in the last {REVIEW_DAYS} days",
-    "reconciled": f"`mismatch_ratio_max` is at most {MISMATCH_RATIO_MAX:.1%}, and `{SUITE}` judges every batch by it"
-    " (SYNC-005)",
+    "reconciled": f"`mismatch_ratio_max` is at most {MISMATCH_RATIO_MAX:.1%}, and a suite judges every batch by it"
+    f" (SYNC-005): `{FOLDER}/<job>.json`, or `{GENERAL}` where a job has none of its own",
     "runbook": f"`{RUNBOOKS}` has a page for every alert that it can raise: {', '.join(ALWAYS)}; rows-rejected, unless"
     " all rows may be; publish-tables-failed, if it feeds a `pub_` table; mass-delete, if it deletes; group-held, if it"
     " is one of a group",

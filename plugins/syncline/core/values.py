@@ -10,18 +10,25 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
-from typing import Self
 
 TOTAL = "*"  # the tenant id under which reports show the sum of all tenants
 NO_TENANT = ""  # the tenant id of jobs whose tenancy is none
+# What becomes of a staged row.
+OUTCOMES = ("inserted_rows", "updated_rows", "deleted_rows", "unchanged_rows", "superseded_rows", "conflicted_rows")
 
 
 class Mode(StrEnum):
-    """What a run reads: the delta since the watermark, everything, or one interval of the cursor column."""
+    """What a run reads: the delta since the watermark, everything, one interval of its cursor, or single keys."""
 
     INCREMENTAL = "incremental"
     FULL = "full"
     WINDOW = "window"
+    REPAIR = "repair"
+
+    @property
+    def answers_for_itself(self) -> bool:
+        """Whether a batch is judged by the rows that it brought alone, and moves no watermark."""
+        return self in (Mode.WINDOW, Mode.REPAIR)
 
 
 class Verdict(StrEnum):
@@ -75,6 +82,7 @@ class RunRequest:
         is_backfill: A backfill reads its window and leaves the watermark; a job that can only read everything reads
             everything, and the watermark moves forward as after any full run.
         approve_deletes: The batch that was held because it would delete much: this run may delete as many rows.
+        repairs: The approved repair whose keys are read, by mode `repair` alone.
         accept_source: The source is another one than the last batch read, and that is right: full runs with a reason.
     """
 
@@ -88,6 +96,7 @@ class RunRequest:
     take_over: bool = True
     accept_source: bool = False
     approve_deletes: int | None = None
+    repairs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -122,14 +131,7 @@ class Counts:
     @property
     def settled_rows(self) -> int:
         """Staged rows whose outcome is known."""
-        return (
-            self.inserted_rows
-            + self.updated_rows
-            + self.deleted_rows
-            + self.unchanged_rows
-            + self.superseded_rows
-            + self.conflicted_rows
-        )
+        return sum(getattr(self, name) for name in OUTCOMES)
 
     @property
     def changed_rows(self) -> int:
@@ -141,6 +143,10 @@ class Counts:
         """Rows that readers no longer see: flagged at the source, or no longer there."""
         return self.deleted_rows + self.removed_rows
 
+    def sums(self) -> list[str]:
+        """Law 1 in numbers: `extracted 8 = staged 7 + rejected 1`; `<>` where it does not hold, as before a load."""
+        return [_sum(self, "extracted_rows", ("staged_rows", "rejected_rows")), _sum(self, "staged_rows", OUTCOMES)]
+
     def imbalance(self) -> str | None:
         """Say in one sentence which of the two sums does not hold; None when rows are conserved."""
         if self.extracted_rows != self.staged_rows + self.rejected_rows:
@@ -151,6 +157,13 @@ class Counts:
         if self.staged_rows != self.settled_rows:
             return f"staged {self.staged_rows} rows, but outcomes are known for {self.settled_rows}"
         return None
+
+
+def _sum(counts: Counts, whole: str, parts: Iterable[str]) -> str:
+    told = {name: getattr(counts, name) for name in parts}
+    terms = " + ".join(f"{name.removesuffix('_rows')} {rows:,}" for name, rows in told.items() if rows)
+    rows = getattr(counts, whole)
+    return f"{whole.removesuffix('_rows')} {rows:,} {'=' if rows == sum(told.values()) else '<>'} {terms or '0'}"
 
 
 @dataclass(frozen=True)
@@ -225,12 +238,21 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class Repair:
+    """The keys of an approved repair, by the hashes that core/checksums.py makes."""
+
+    send: tuple[int, ...]
+    delete: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Batch:
     """One batch as the ledger knows it. `epoch` is this attempt's: an older one is fenced at the target.
 
     Attributes:
         difference: None where everything owed was staged without comparing first.
         approved_deletes: How many rows a person allowed this batch to delete, above the manifest's limits.
+        repair: Of mode repair: hashes of the keys that are read, and of those that may be deleted.
     """
 
     batch_id: int
@@ -251,11 +273,12 @@ class Batch:
     accepts_source: bool = False
     difference: Difference | None = None
     approved_deletes: int | None = None
+    repair: Repair | None = None
 
     @property
     def moves_watermark(self) -> bool:
         """Only a batch that read everything owed may say so: no window, no subset of tenants, no dry run."""
-        return self.mode is not Mode.WINDOW and self.tenants is None and not self.is_dry_run
+        return not self.mode.answers_for_itself and self.tenants is None and not self.is_dry_run
 
 
 @dataclass(frozen=True)
@@ -274,38 +297,67 @@ class BatchSummary:
     def as_dict(self) -> dict[str, object]:
         told = {**asdict(self), **asdict(self.counts)}
         del told["counts"]
+        told["balance"] = "; ".join(self.counts.sums())
         told["source_as_of"] = self.source_as_of.isoformat() if self.source_as_of else None
         return told
 
 
 @dataclass(frozen=True)
-class TenantCheck:
-    """One line of SYNC-005: a tenant's rows on both sides as of the cut-off.
+class KeyCheck:
+    """What became of the keys that a batch brought: each was looked up in the target after the load.
 
-    excused_rows are source rows that wait in dead letters and have no row in the target.
+    Attributes:
+        brought_rows: Staged and not rejected.
+        missing_rows: Of those, living ones that the target does not show.
+        extra_rows: Of those, deleted ones that the target still shows, unless its row is newer.
+    """
+
+    brought_rows: int = 0
+    missing_rows: int = 0
+    extra_rows: int = 0
+
+
+@dataclass(frozen=True)
+class TenantCheck:
+    """One line of SYNC-005: a tenant's rows on both sides as of the cut-off, and the keys of its batch.
+
+    Missing and extra rows do not cancel as far as keys can tell them apart: counts alone see only that a tenant has so
+    many rows too few or too many, the batch's own keys say which of them are not there. What they tell are the smallest
+    numbers that explain both: expected + extra = target + missing.
+
+    Attributes:
+        excused_rows: Source rows that wait in dead letters and have no row in the target.
+        keys: None where the staging table was lost, so that nobody can look them up.
     """
 
     tenant_id: str
     source_rows: int
     excused_rows: int
     target_rows: int
+    keys: KeyCheck | None = None
 
     @property
     def expected_rows(self) -> int:
         return self.source_rows - self.excused_rows
 
     @property
+    def missing_rows(self) -> int:
+        """Rows that the target lacks, at least."""
+        keys = self.keys or KeyCheck()
+        return max(keys.missing_rows, self.expected_rows - self.target_rows + keys.extra_rows)
+
+    @property
+    def extra_rows(self) -> int:
+        """Rows that the target has too many, at least."""
+        return self.missing_rows - (self.expected_rows - self.target_rows)
+
+    @property
     def difference_rows(self) -> int:
-        return abs(self.expected_rows - self.target_rows)
+        return self.missing_rows + self.extra_rows
 
     @property
     def mismatch_ratio(self) -> float:
-        return self.difference_rows / max(self.source_rows, 1)
-
-    def __add__(self, other: Self) -> TenantCheck:
-        return TenantCheck(
-            TOTAL,
-            self.source_rows + other.source_rows,
-            self.excused_rows + other.excused_rows,
-            self.target_rows + other.target_rows,
-        )
+        """Of all rows of the tenant, or of those that its batch brought: whichever is worse."""
+        keys = self.keys or KeyCheck()
+        of_batch = (keys.missing_rows + keys.extra_rows) / max(keys.brought_rows, 1)
+        return max(self.difference_rows / max(self.source_rows, 1), of_batch)

@@ -51,11 +51,13 @@ def windows_of(manifest: Manifest, key: str) -> list[Window]:
 def closed(manifest: Manifest, step: str, at: datetime) -> Closed | None:
     """Whether a step must not begin at an aware instant, and the first instant at which it may.
 
-    `open` looks ahead: a run whose expected time reaches into a window of its systems would be caught by it.
+    `open` and `compare` look ahead: what is expected to reach into a window of its systems would be caught by it.
     """
     ahead = timedelta(minutes=manifest.schedule.run_minutes)
+    run = [("schedule", timedelta()), ("source", ahead), ("target", ahead)]
     kept: dict[str, list[tuple[str, timedelta]]] = {
-        "open": [("schedule", timedelta()), ("source", ahead), ("target", ahead)],
+        "open": run,
+        "compare": run,
         "extract_and_map": [("source", timedelta()), ("target", timedelta())],  # it stages at the target
         "load": [("target", timedelta())],
         "reconcile": [("target", timedelta())],

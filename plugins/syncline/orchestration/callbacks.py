@@ -9,11 +9,16 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from syncline.core.errors import BatchHeld, Fenced
+from syncline.core.errors import BatchHeld, Fenced, TerminalError
 from syncline.orchestration.params import RunRefused
 
+
+class ToldAlready(TerminalError):
+    """A task is red, and whom it concerns knows."""
+
+
 # A held batch has alerted already, an overtaken one needs nobody, a refused run answers the one who started it.
-TOLD_OTHERWISE = (BatchHeld, Fenced, RunRefused)
+TOLD_OTHERWISE = (BatchHeld, Fenced, RunRefused, ToldAlready)
 LOST = "WorkerLost"  # no exception: the worker was killed, or the scheduler lost its heartbeat
 log = logging.getLogger(__name__)
 

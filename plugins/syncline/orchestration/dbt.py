@@ -31,7 +31,7 @@ from cosmos.profiles.postgres import PostgresUserPasswordProfileMapping
 from syncline.adapters.alerts import Alert
 from syncline.adapters.project import root, var
 from syncline.core.errors import EnvironmentFailure, TerminalError
-from syncline.orchestration.assets import job_asset
+from syncline.orchestration.assets import COMPARISONS, job_asset
 from syncline.orchestration.retry import SETTINGS
 
 DAG_ID = "publish_tables"
@@ -73,7 +73,8 @@ def build_dag(doc_md: str | None) -> DAG:
         description="Build the pub_ tables from published batches",
         doc_md=doc_md,
         schedule=AssetOrTimeSchedule(
-            assets=AssetAny(*feeding_assets(models)),  # any: a job that is held or weekly keeps nobody waiting
+            # any: a job that is held or weekly keeps nobody waiting
+            assets=AssetAny(*feeding_assets(models), COMPARISONS),
             timetable=CronTriggerTimetable(LATEST, timezone="UTC"),
         ),
         start_date=START,
@@ -114,6 +115,7 @@ def build_dag(doc_md: str | None) -> DAG:
             "execution_timeout": TASK_TIMEOUT,
         },
         default_args={**SETTINGS, "owner": meta["owner"], "on_failure_callback": alert_build_failed},
+        on_success_callback=close_alerts,
     )
 
 
@@ -153,6 +155,18 @@ def alert_build_failed(context: Any) -> None:
         log.error("alert not sent dag=%s task=%s failure=%s", DAG_ID, task_id, type(failure).__name__)
 
 
+def close_alerts(_context: Any) -> None:
+    """A whole run went well: what was told of a table is over, and its next failure is told again. Never raises."""
+    try:
+        from syncline.orchestration.connections import use_airflow
+        from syncline.steps import alerting
+
+        use_airflow()
+        alerting.over(DAG_ID, "SYNC-007")
+    except Exception as failure:
+        log.error("alerts not closed dag=%s failure=%s", DAG_ID, type(failure).__name__)
+
+
 def _alert(model: str, error_type: str) -> Alert:
     meta = _shared_meta(_models(var() / "dbt" / "manifest.json"))
     return Alert(
@@ -162,6 +176,7 @@ def _alert(model: str, error_type: str) -> Alert:
         severity="ticket",  # readers still have a table, and see it grow old
         oncall=meta["oncall"],
         summary=f"{DAG_ID}: {model} failed with {error_type}; the guide of the DAG says what to do",
+        kind=model,
     )
 
 

@@ -41,30 +41,49 @@ class Stopped(KeyboardInterrupt):
     """Airflow ends the task (deploy, clear, mark failed): psycopg cancels its statement and rolls back."""
 
 
-class Step(BaseOperator):
-    """One step of a batch, by the batch id that `open` has handed on."""
+class StepTask(BaseOperator):
+    """A task that does its work by a step, and lets nothing out but ids and counts."""
 
     template_fields = ()
     ui_color = "#e8f1f8"
 
-    def __init__(self, *, job: SyncJob, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.job = job
+    @property
+    def about(self) -> str:
+        """What is under way, in ids, for errors."""
+        return f"{self.dag_id} {self.task_id}"
 
-    def execute(self, context: Any) -> int:
+    def execute(self, context: Any) -> Any:
         from syncline.adapters.failures import telling
         from syncline.steps import alerting
 
         use_airflow()
         try:
             # The last place where a driver's text, with rows, is cut off.
-            with telling(f"{self.job.id} {self.task_id}"):
+            with telling(self.about):
                 return self.work(context)
         except SystemDown as down:
             raise put_off(down) from None
         except SynclineError as error:
             alerting.tell_down(error)
             raise
+
+    def work(self, context: Any) -> Any:
+        raise NotImplementedError
+
+    def on_kill(self) -> None:
+        raise Stopped("Airflow asked the task to stop")
+
+
+class Step(StepTask):
+    """One step of a batch, by the batch id that `open` has handed on."""
+
+    def __init__(self, *, job: SyncJob, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.job = job
+
+    @property
+    def about(self) -> str:
+        return f"{self.job.id} {self.task_id}"
 
     def work(self, context: Any) -> int:
         from syncline import steps
@@ -82,9 +101,6 @@ class Step(BaseOperator):
                 f"Clear the run from `open`: it opens a batch of its own."
             )
         return batch_id
-
-    def on_kill(self) -> None:
-        raise Stopped("Airflow asked the task to stop")
 
 
 class Open(Step):

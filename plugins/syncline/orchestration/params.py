@@ -47,14 +47,14 @@ class RunRefused(TerminalError):
 
 def modes(job: SyncJob) -> list[Mode]:
     """What the job can read: without a change column, or when it replaces its target, only everything."""
-    return [job.default_mode] if job.default_mode is Mode.FULL else list(Mode)
+    return [job.default_mode] if job.default_mode is Mode.FULL else [mode for mode in Mode if mode is not Mode.REPAIR]
 
 
 def run_params(job: SyncJob) -> dict[str, Param]:
     """The fields of the form. New objects for each DAG: Airflow writes a run's values into them."""
     allowed = modes(job)
     fields = {
-        "mode": _field(
+        "mode": field(
             job.default_mode.value,
             WHAT,
             "Mode",
@@ -68,7 +68,7 @@ def run_params(job: SyncJob) -> dict[str, Param]:
         fields["window_from"] = _moment("first moment that belongs to it")
         fields["window_to"] = _moment("first moment after it")
     if job.tenant_column is not None and job.target.write != "replace":  # replacing for some would drop the others
-        fields["tenants"] = _field(
+        fields["tenants"] = field(
             None,
             REACH,
             "Only these tenants",
@@ -80,7 +80,7 @@ def run_params(job: SyncJob) -> dict[str, Param]:
             description="One id a line, no empty line. Empty: every tenant of the job. A run of some tenants does "
             "not move the watermark.",
         )
-    fields["dry_run"] = _field(
+    fields["dry_run"] = field(
         False,
         REACH,
         "Dry run",
@@ -90,7 +90,7 @@ def run_params(job: SyncJob) -> dict[str, Param]:
         "for the real one choose to reprocess completed runs too, with `dry_run` false.",
     )
     if any(side.avoid for side in (job.manifest.schedule, job.source, job.target)):
-        fields["despite_windows"] = _field(
+        fields["despite_windows"] = field(
             False,
             REACH,
             "Begin in closed hours",
@@ -99,7 +99,7 @@ def run_params(job: SyncJob) -> dict[str, Param]:
             "their owner first, and write who said so as the reason.",
         )
     if job.on_delete != "ignore":
-        fields["approve_deletes"] = _field(
+        fields["approve_deletes"] = field(
             None,
             REACH,
             "Approve the deletions of batch",
@@ -108,7 +108,7 @@ def run_params(job: SyncJob) -> dict[str, Param]:
             description="The number of a batch that was held because it would delete much. This run may delete as "
             "many rows, once. Needs a reason; see `docs/runbooks/mass-delete.md`.",
         )
-    fields["accept_source"] = _field(
+    fields["accept_source"] = field(
         False,
         REACH,
         "Accept another source",
@@ -122,7 +122,7 @@ def run_params(job: SyncJob) -> dict[str, Param]:
 
 def reason_param() -> Param:
     """Why a person started the run."""
-    return _field(
+    return field(
         None,
         WHY,
         "Reason",
@@ -133,13 +133,13 @@ def reason_param() -> Param:
     )
 
 
-def _field(default: Any, section: str, title: str, *, description: str, **schema: Any) -> Param:
+def field(default: Any, section: str, title: str, *, description: str, **schema: Any) -> Param:
     """A field of the form that the DAG itself offers; `schema` is JSON Schema."""
     return Param(default, source="dag", section=section, title=title, description_md=description, **schema)
 
 
 def _moment(meaning: str) -> Param:
-    return _field(
+    return field(
         None,
         WHAT,
         f"Window: {meaning}",
@@ -156,7 +156,7 @@ def group_params(group: Group) -> dict[str, Param]:
     offered: dict[str, Param] = {}
     for job in group.jobs:
         offered |= {name: field for name, field in run_params(job).items() if name in FOR_GROUPS}
-    mode = _field(
+    mode = field(
         AS_USUAL,
         WHAT,
         "Mode",
@@ -174,7 +174,7 @@ def group_request(group: Group, context: Mapping[str, Any]) -> RunRequest:
         RunRefused: Unknown keys, or no reason where one is needed.
     """
     params, run = context["params"], context["dag_run"]
-    _refuse_unknown_keys(f"group {group.name}", run.conf or {}, group_params(group))
+    refuse_unknown_keys(f"group {group.name}", run.conf or {}, group_params(group))
     request = RunRequest(
         run_key=run.run_id,
         mode=Mode.FULL if params["mode"] == Mode.FULL else None,
@@ -197,7 +197,7 @@ def run_request(job: SyncJob, context: Mapping[str, Any]) -> RunRequest:
         RunRefused: Unknown keys, a missing reason or window, or a window that ends before it begins.
     """
     params, run = context["params"], context["dag_run"]
-    _refuse_unknown_keys(job.id, run.conf or {}, run_params(job))
+    refuse_unknown_keys(job.id, run.conf or {}, run_params(job))
     is_backfill = run.run_type == "backfill"
     mode = Mode(params["mode"])
     if is_backfill and job.default_mode is not Mode.FULL:
@@ -229,7 +229,7 @@ def run_request(job: SyncJob, context: Mapping[str, Any]) -> RunRequest:
     return request
 
 
-def _refuse_unknown_keys(who: str, conf: Mapping[str, Any], known: Mapping[str, Param]) -> None:
+def refuse_unknown_keys(who: str, conf: Mapping[str, Any], known: Mapping[str, Param]) -> None:
     for key in sorted(conf.keys() - known.keys()):
         near = nearest(key, known)
         raise RunRefused(

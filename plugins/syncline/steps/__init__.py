@@ -6,6 +6,7 @@ A step may be run again at any time: it finds out what already happened and does
 boundaries are here; what a step *is* stands in its module.
 """
 
+from syncline.steps.daily_comparison import compare_daily
 from syncline.steps.extract import extract_and_map
 from syncline.steps.group import extract_group, open_group, publish_group, run_group
 from syncline.steps.line import run_line
@@ -13,8 +14,9 @@ from syncline.steps.load import load
 from syncline.steps.open import covering_batch, open_batch
 from syncline.steps.publish import publish
 from syncline.steps.reconcile import reconcile
+from syncline.steps.record_comparison import compare_records
 
 __all__ = [
-    "covering_batch", "extract_and_map", "extract_group", "load", "open_batch", "open_group", "publish",
-    "publish_group", "reconcile", "run_group", "run_line",
+    "compare_daily", "compare_records", "covering_batch", "extract_and_map", "extract_group", "load", "open_batch",
+    "open_group", "publish", "publish_group", "reconcile", "run_group", "run_line",
 ]  # fmt: skip

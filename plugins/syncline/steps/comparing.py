@@ -20,7 +20,7 @@ from psycopg.sql import Composable
 from syncline.adapters.comparing import Ranges, side_by_side
 from syncline.adapters.source import Source, SourceCount
 from syncline.adapters.target import Target
-from syncline.core.checksums import bits_for, in_ranges, mapped_checksums, table_checksums
+from syncline.core.checksums import MAPPED, bits_for, columns_of, in_ranges, mapped_checksums, table_checksums
 from syncline.core.compile import mapped_key
 from syncline.core.errors import TransientError
 from syncline.core.job import SyncJob
@@ -59,7 +59,9 @@ def compare(
         return None
     if batch.mode is Mode.FULL:
         return None if there.is_empty(tenants) else _compare_rows(job, batch, here, there, counted, tenants)
-    return _compare_keys(job, batch, here, there, counted, tenants) if job.finds_absent(batch.mode) else None
+    if batch.mode is Mode.REPAIR or not job.finds_absent(batch.mode):
+        return None
+    return _compare_keys(job, batch, here, there, counted, tenants)
 
 
 def keys_of(job: SyncJob, batch: Batch, here: Source, found: Found | None) -> Composable:
@@ -81,7 +83,8 @@ def _compare_rows(
 ) -> Found | None:
     read_rows = sum(counted.read_rows.values())
     bits = bits_for(read_rows)
-    compared = job.target.key if job.target.write == "append" else tuple(job.mapping.fields)
+    names = job.target.key if job.target.write == "append" else tuple(job.mapping.fields)
+    compared = columns_of(MAPPED, {name: job.mapping.fields[name].type for name in names})
     at_source, at_target = Ranges(bits), Ranges(bits)
 
     def of_part(part: Part) -> Composable:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Event
 
-from syncline.adapters import expectations
+from syncline.adapters import judging
 from syncline.core.errors import SynclineError
 from syncline.core.job import SyncJob
 from syncline.core.values import BatchSummary, RunRequest
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 def run_line(job: SyncJob, request: RunRequest) -> BatchSummary:
     """Open, extract and map, load, reconcile, publish. Raises what the failing step raises."""
-    expectations.prepare()
+    judging.prepare()
     try:
         batch_id = open_batch(job, request)
         with _helping(job, batch_id):

@@ -1,4 +1,4 @@
-"""What people ask about a job without running it: preview, explanation, status. Nothing is written."""
+"""What people ask about a job without running it: preview, explanation, status, trend. Nothing is written."""
 
 from __future__ import annotations
 
@@ -70,6 +70,12 @@ def would_change(batch_id: int) -> list[str]:
         return outcomes.would_change(batch_id, book.counts(batch_id))
 
 
+def _balance_sheet(book: ledger.Ledger, batch_id: int | None) -> list[str]:
+    if batch_id is None:
+        return []
+    return outcomes.balance_sheet(batch_id, book.counts(batch_id).total, book.checks(batch_id))
+
+
 def systems_down() -> list[str]:
     """A sentence on each system whose circuit breaker is open."""
     with ledger.opened("status") as book:
@@ -94,7 +100,15 @@ def status(job_id: str | None = None) -> list[dict[str, Any]]:
     with ledger.opened("status") as book:
         rows = book.last_batches(job_id)
         if job_id:
-            rows = [{**row, "open_reasons": book.open_reasons(job_id), **book.last_dry_run(job_id)} for row in rows]
+            rows = [
+                {
+                    **row,
+                    "open_reasons": book.open_reasons(job_id),
+                    "balance_sheet": _balance_sheet(book, row["batch_id"]),
+                    **book.last_dry_run(job_id),
+                }
+                for row in rows
+            ]
         down = {row["connection_id"] for row in book.open_breakers()}
     for row in rows:
         row["systems_down"] = sorted(down & {row["source_system"], row["target_system"]})
@@ -105,3 +119,9 @@ def status(job_id: str | None = None) -> list[dict[str, Any]]:
             open_dead_letters=row["open_dead_letters"],
         ).value
     return rows
+
+
+def trend(job_id: str | None = None, *, months: int) -> list[dict[str, Any]]:
+    """Per job and month how the two sides agreed, which drifts were found and how long they lasted; from the ledger."""
+    with ledger.opened("trend") as book:
+        return book.trend(job_id, months=months)

@@ -11,7 +11,7 @@ select
     source_as_of,
     published_at,
     published_by is not null as is_published,
-    tenants is null and mode <> 'window' as is_whole_job,
+    tenants is null and mode not in ('window', 'repair') as is_whole_job,
     state in ('published', 'held') or (state = 'abandoned' and loaded_at is not null) as is_finished
 from {{ source('ledger', 'batch') }}
 where not is_dry_run

@@ -1,7 +1,7 @@
 """The ledger: the only writer of schema `ledger` (include/ledger/).
 
-One room for each thing it keeps: `batches` with the watermark, `letters`, `alerts`, `breakers`, `sources`, `parts`;
-`reports` only reads; `session` is what they share. Readers get values of core, never rows.
+One room for each thing it keeps: `batches` with the watermark, `letters`, `alerts`, `breakers`, `sources`, `parts`,
+`control_runs`; `reports` only reads; `session` is what they share. Readers get values of core, never rows.
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ from syncline.adapters import connections
 from syncline.adapters.failures import telling
 from syncline.adapters.ledger.alerts import Alerts
 from syncline.adapters.ledger.breakers import systems_of
+from syncline.adapters.ledger.comparisons import Begun
+from syncline.adapters.ledger.control_runs import ControlRuns
 from syncline.adapters.ledger.parts import Parts, TakenPart
 from syncline.adapters.ledger.reports import Reports
 from syncline.adapters.ledger.sources import Sources
 
-__all__ = ("CONNECTION", "Ledger", "TakenPart", "install", "opened", "systems_of")
+__all__ = ("CONNECTION", "Begun", "Ledger", "TakenPart", "install", "opened", "systems_of")
 CONNECTION = "ledger"
 INSTALL_LOCK = 7_205_759  # any number; two installers must not interleave
 
 
-class Ledger(Reports, Alerts, Sources, Parts):
+class Ledger(Reports, ControlRuns, Alerts, Sources, Parts):
     """A session on the ledger. Made by `opened`."""
 
 

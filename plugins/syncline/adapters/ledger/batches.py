@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, astuple, fields, replace
 from typing import Any, cast
 
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from syncline.adapters.alerts import Alert
 from syncline.adapters.failpoints import failpoint
 from syncline.adapters.failures import telling
 from syncline.adapters.ledger.breakers import Breakers, systems_of
 from syncline.adapters.ledger.letters import Letters
 from syncline.adapters.target import Letter
+from syncline.core.alerts import Alert
 from syncline.core.errors import Fenced, SynclineError, TerminalError
 from syncline.core.job import SyncJob
 from syncline.core.values import (
@@ -30,6 +30,7 @@ from syncline.core.values import (
     Difference,
     Lower,
     Mode,
+    Repair,
     RunRequest,
     State,
     TenantCheck,
@@ -38,6 +39,10 @@ from syncline.core.values import (
 
 BETWEEN_STEPS_S = 600  # a busy scheduler may take this long from one task to the next
 COUNTS = tuple(item.name for item in fields(Counts))
+CHECKED = (
+    "source_rows", "excused_rows", "target_rows", "missing_rows", "extra_rows",
+    "brought_rows", "missing_keys", "extra_keys",
+)  # fmt: skip
 
 
 class Batches(Letters, Breakers):
@@ -73,6 +78,10 @@ class Batches(Letters, Breakers):
             self._take(job.id, batch_id)
             if request.approve_deletes is not None:
                 self._approve_deletes(batch_id, request)
+            if request.repairs is not None:
+                self._session.execute(
+                    "update ledger.batch set repairs = %s where batch_id = %s", [request.repairs, batch_id]
+                )
             if request.accept_source:
                 self._session.execute("update ledger.batch set accepts_source = true where batch_id = %s", [batch_id])
             self._audit(job.id, batch_id, "batch_opened", {"mode": mode, "run_key": request.run_key})
@@ -193,8 +202,12 @@ class Batches(Letters, Breakers):
         """Record the judgement of SYNC-005, its evidence, and the dead letters whose row came through clean."""
         with self._changing(batch, "reconciled"):
             self._close_letters(batch, resolved, "resolved")
-            told = ((c.tenant_id, c.source_rows, c.excused_rows, c.target_rows) for c in checks)
-            self._put_tenants(batch, ("source_rows", "excused_rows", "target_rows"), told)
+            told = (
+                (c.tenant_id, c.source_rows, c.excused_rows, c.target_rows, c.missing_rows, c.extra_rows)
+                + (astuple(c.keys) if c.keys else (None, None, None))
+                for c in checks
+            )
+            self._put_tenants(batch, CHECKED, told)
             self._session.execute(
                 "insert into ledger.result (batch_id, control, verdict, mismatch_ratio, mismatch_ratio_max, evidence)"
                 " values (%s, 'SYNC-005', %s, %s, %s, %s)",
@@ -241,6 +254,12 @@ class Batches(Letters, Breakers):
                     [batch.batch_id, batch.job_id, batch.batch_id],
                 )
                 self._move_watermark(batch)
+            if batch.repair is not None:
+                self._session.execute(
+                    "update ledger.drift set repair_batch_id = %s where job_id = %s and closed_at is null",
+                    [batch.batch_id, batch.job_id],
+                )
+            self._close_published(batch.job_id)
             self._release(batch)
 
     def published_together(self, batches: Iterable[Batch]) -> None:
@@ -254,8 +273,8 @@ class Batches(Letters, Breakers):
         rows = self._all(
             "select batch.*, lower_snapshot::text as lower_text, upper_snapshot::text as upper_text,"
             " (select asked.wanted_deletes from ledger.batch as asked where asked.batch_id = batch.approves)"
-            " as approved_deletes"
-            " from ledger.batch where batch_id = %s",
+            " as approved_deletes, repair.send_keys, repair.delete_keys"
+            " from ledger.batch left join ledger.repair on repair.repair_id = batch.repairs where batch_id = %s",
             batch_id,
         )
         if not rows:
@@ -485,6 +504,10 @@ class Batches(Letters, Breakers):
 
 def _asked_mode(job: SyncJob, request: RunRequest) -> Mode:
     """What to read: asked for, or what the job is made for. Contradictions are told before anything happens."""
+    if (request.mode is Mode.REPAIR) != (request.repairs is not None):
+        raise TerminalError(f"{job.id}: mode repair belongs to an approved plan: `syncline repair`. Nothing was done.")
+    if request.mode is Mode.REPAIR:
+        return Mode.REPAIR
     mode = request.mode or job.default_mode
     if request.is_backfill and request.window is not None and job.source.cursor is not None:
         mode = Mode.WINDOW if job.target.write != "replace" else Mode.FULL
@@ -543,4 +566,5 @@ def _batch(row: dict[str, Any]) -> Batch:
         accepts_source=row["accepts_source"],
         difference=difference,
         approved_deletes=row["approved_deletes"],
+        repair=Repair(tuple(row["send_keys"]), tuple(row["delete_keys"])) if row["send_keys"] is not None else None,
     )

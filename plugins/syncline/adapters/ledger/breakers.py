@@ -17,8 +17,8 @@ from typing import Any, cast
 from psycopg import sql
 
 from syncline.adapters import connections
-from syncline.adapters.alerts import Alert
-from syncline.adapters.ledger.session import LedgerSession
+from syncline.adapters.ledger.alerts import SYSTEM, Alerts
+from syncline.core.alerts import Alert
 from syncline.core.breakers import Breaker
 from syncline.core.errors import SynclineError, SystemDown
 from syncline.core.job import SyncJob
@@ -36,7 +36,7 @@ def systems_of(job: SyncJob, step: str) -> tuple[str, ...]:
     return (job.source.connection, job.target.connection)
 
 
-class Breakers(LedgerSession):
+class Breakers(Alerts):
     """Which systems are down."""
 
     @contextmanager
@@ -85,6 +85,7 @@ class Breakers(LedgerSession):
             if breaker is None or not breaker.is_open:
                 return False
             self._put_breaker(system, breaker.ended_well())
+            self._close_system(system)
             self._audit("", None, "breaker_closed", {"connection": system, "by": "a person"})
             return True
 
@@ -135,13 +136,12 @@ class Breakers(LedgerSession):
         for system, breaker in self._breakers(systems, lock=True).items():
             self._put_breaker(system, breaker.ended_well())
             if breaker.is_open:
+                self._close_system(system)
                 self._audit(job.id, batch_id, "breaker_closed", {"connection": system})
                 log.info("circuit breaker closed connection=%s", system)
 
     def _tell_opened(self, job: SyncJob, batch_id: int | None, system: str, breaker: Breaker) -> None:
         """One alert for all jobs, under the severity and to the people of the job that saw it."""
-        detail = {"connection": system, "failures": breaker.failures, "error": breaker.last_error}
-        self._audit(job.id, batch_id, "breaker_opened", detail)
         manifest = job.manifest
         self._queue(
             Alert(
@@ -153,8 +153,12 @@ class Breakers(LedgerSession):
                 summary=f"system '{system}' is down: {breaker.failures} attempts in a row failed, the last with "
                 f"{breaker.last_error}. No job starts work on it; one attempt at a time looks whether it is back. "
                 f"See docs/runbooks/system-down.md",
+                kind=f"{SYSTEM}{system}",
+                escalate_to=manifest.owner.business,
             )
         )
+        detail = {"connection": system, "failures": breaker.failures, "error": breaker.last_error}
+        self._audit(job.id, batch_id, "breaker_opened", detail)
         log.error("circuit breaker opened connection=%s failures=%d", system, breaker.failures)
 
     def _breakers(self, systems: Iterable[str], *, lock: bool = False) -> dict[str, Breaker]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from syncline.adapters.ledger.batches import COUNTS, Batches
 from syncline.core.job import SyncJob
-from syncline.core.values import BatchSummary
+from syncline.core.values import BatchSummary, KeyCheck, TenantCheck
 
 LAST_BATCHES = """
 select job.job_id, job.criticality, job.source_system, job.target_system, job.sla_latency_s_max,
@@ -26,7 +26,8 @@ select job.job_id, job.criticality, job.source_system, job.target_system, job.sl
        extract(epoch from clock_timestamp() - mark.source_as_of)::bigint as age_s,
        (select count(*) from ledger.dead_letter as d where d.job_id = job.job_id and d.state = 'open')
            as open_dead_letters,
-       (select count(*) from ledger.alert as a where a.job_id = job.job_id and a.delivered_at is null)
+       (select count(*) from ledger.alert as a where a.job_id = job.job_id and a.delivered_at is null
+          and (a.escalates is null or a.closed_at is null))  -- a message that was withdrawn is owed to nobody
            as pending_alerts,
        -- as in dbt_project/models/intermediate/int_sync__job.sql: whatever wrote the target has been covered since
        mark.batch_id is not null and not exists (
@@ -43,6 +44,54 @@ where %s::text is null or job.job_id = %s
 order by job.job_id
 """
 
+# As dbt_project/models/pub/pub_reconciliation_trend.sql tells months; here from the ledger itself, up to this moment.
+TREND = """
+with compared as (
+    select job_id, ended_at at time zone 'UTC' as at, comparison_id, verdict,
+           case when tenants is null then match_ratio end as match_ratio
+    from ledger.comparison where state in ('done', 'failed') and ended_at is not null
+), month as (
+    select job_id, step as starts_at, step + interval '1 month' as ends_at
+    from (select job_id, min(at) as first_at from compared group by job_id) as span
+    cross join generate_series(
+        greatest(date_trunc('month', first_at),
+                 date_trunc('month', clock_timestamp() at time zone 'UTC') - make_interval(months => %s - 1)),
+        clock_timestamp() at time zone 'UTC', interval '1 month') as step
+    where %s::text is null or job_id = %s
+)
+select month.job_id, month.starts_at::date as month, told.*, opened.*, repaired.*
+from month
+cross join lateral (
+    select count(*) as comparisons,
+           count(*) filter (where verdict = 'matched') as matched_comparisons,
+           min(match_ratio) as match_ratio_min,
+           (array_agg(match_ratio order by at desc, comparison_id desc) filter (where match_ratio is not null))[1]
+               as match_ratio_last
+    from compared where compared.job_id = month.job_id and at >= starts_at and at < ends_at
+) as told
+cross join lateral (
+    select count(*) as drifts_opened,
+           count(*) filter (where found_by = 'automation') as drifts_found_by_automation
+    from ledger.drift where drift.job_id = month.job_id
+      and first_seen_at at time zone 'UTC' >= starts_at and first_seen_at at time zone 'UTC' < ends_at
+) as opened
+cross join lateral (
+    select count(*) as drifts_repaired,
+           round(avg(extract(epoch from closed_at - first_seen_at) / 3600), 2)::double precision
+               as time_to_repair_h_mean
+    from ledger.drift where drift.job_id = month.job_id
+      and closed_at at time zone 'UTC' >= starts_at and closed_at at time zone 'UTC' < ends_at
+) as repaired
+order by month.job_id, month.starts_at
+"""
+# Days on which all tenants were compared; null where that proved nothing.
+TREND_DAYS = """
+select job_id, (ended_at at time zone 'UTC')::date as day, min(match_ratio) as match_ratio_min
+from ledger.comparison
+where state in ('done', 'failed') and ended_at is not null and (%s::text is null or job_id = %s) and tenants is null
+group by job_id, day
+"""
+
 
 class Reports(Batches):
     """Questions about what was done."""
@@ -54,6 +103,15 @@ class Reports(Batches):
             batch_id,
         )
         return {row["tenant_id"]: row["source_rows"] for row in rows}
+
+    def checks(self, batch_id: int) -> list[TenantCheck]:
+        """What SYNC-005 counted for a batch, a line per tenant; none before it was reconciled."""
+        rows = self._all(
+            "select tenant_id, source_rows, excused_rows, target_rows, brought_rows, missing_keys, extra_keys"
+            " from ledger.tenant_count where batch_id = %s and target_rows is not null order by tenant_id",
+            batch_id,
+        )
+        return [_check(**row) for row in rows]
 
     def known_tenants(self, job_id: str) -> set[str]:
         """Tenants that the job's last published batch knew: one that vanished at the source is counted too."""
@@ -122,3 +180,27 @@ class Reports(Batches):
             limit,
         )
         return {row["said"]: row["letters"] for row in rows}
+
+    def trend(self, job_id: str | None, *, months: int) -> list[dict[str, Any]]:
+        """Per job that was ever compared and month, to the current one: comparisons, match ratios and drifts (UTC).
+
+        `days` is the lowest match ratio by day of the month; None where what was compared proved nothing.
+        """
+        rows = self._all(TREND, months, job_id, job_id)
+        days: dict[tuple[str, date], dict[int, float | None]] = {}
+        for row in self._all(TREND_DAYS, job_id, job_id):
+            days.setdefault((row["job_id"], row["day"].replace(day=1)), {})[row["day"].day] = row["match_ratio_min"]
+        return [{**row, "days": days.get((row["job_id"], row["month"]), {})} for row in rows]
+
+
+def _check(
+    tenant_id: str,
+    source_rows: int,
+    excused_rows: int,
+    target_rows: int,
+    brought_rows: int | None,
+    missing_keys: int | None,
+    extra_keys: int | None,
+) -> TenantCheck:
+    keys = None if brought_rows is None else KeyCheck(brought_rows, missing_keys or 0, extra_keys or 0)
+    return TenantCheck(tenant_id, source_rows, excused_rows, target_rows, keys)

@@ -9,7 +9,6 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from syncline.adapters.alerts import Alert
 from syncline.adapters.failures import telling
 from syncline.core.errors import Fenced
 from syncline.core.values import Batch
@@ -35,14 +34,6 @@ class LedgerSession:
                 raise Fenced(batch.job_id, batch.batch_id, batch.epoch)
             yield
             self._audit(batch.job_id, batch.batch_id, f"batch_{event}", detail)
-
-    def _queue(self, alert: Alert) -> None:
-        self._session.execute(
-            "insert into ledger.alert (job_id, batch_id, control, severity, oncall, summary)"
-            " values (%s, %s, %s, %s, %s, %s)",
-            [alert.job_id, alert.batch_id, alert.control, alert.severity, alert.oncall, alert.summary],
-        )
-        self._audit(alert.job_id, alert.batch_id, "alert_raised", {"control": alert.control})
 
     def _audit(self, job_id: str, batch_id: int | None, event: str, detail: Mapping[str, Any]) -> None:
         self._session.execute(

@@ -10,27 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-import psycopg
 from psycopg import sql
 from psycopg.sql import Composable
 
 from syncline.adapters.comparing import Ranges
 from syncline.adapters.target.session import TargetSession, assigned, listed, t
-from syncline.core.checksums import COMPARABLE_SINCE, Columns, range_of, table_checksums
+from syncline.core.checksums import in_hashes, range_of, table_checksums
 from syncline.core.values import Balance, Counts, Mode
 
 
 class Absent(TargetSession):
     """Compare the copy by ranges, and let go what is absent."""
-
-    @property
-    def session(self) -> psycopg.Connection:
-        """For whoever must cancel it."""
-        return self._session
-
-    @property
-    def is_comparable(self) -> bool:
-        return self._session.info.server_version >= COMPARABLE_SINCE
 
     def compare(self, tenants: Iterable[str], bits: int, ranges: Ranges, *, only_keys: bool) -> None:
         """Add up what the copy holds per range, softly deleted rows left out."""
@@ -131,6 +121,8 @@ class Absent(TargetSession):
             self._alive(),
             sql.SQL("not exists (select from {} as s where {})").format(present, self._same_key()),
         ]
+        if self.batch.repair is not None:
+            parts.append(in_hashes(self._key(), self.batch.repair.delete))
         if self.batch.difference is not None:
             number = range_of(self._key(), self.batch.difference.bits)
             parts.append(sql.SQL("{} in (select range from {})").format(number, self._ranges))
@@ -152,9 +144,3 @@ class Absent(TargetSession):
         self._session.execute(sql.SQL("drop table if exists {}").format(table))
         self._session.execute(sql.SQL("create table {} ({})").format(table, columns))
         self._session.execute(sql.SQL("grant select on {} to {}").format(table, sql.Identifier(self.job.target.role)))
-
-    def _columns(self, names: Iterable[str]) -> Columns:
-        return {name: (t(name), self.job.mapping.fields[name].type) for name in names}
-
-    def _key(self) -> Columns:
-        return self._columns(self.job.target.key)

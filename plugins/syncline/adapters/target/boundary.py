@@ -20,8 +20,8 @@ CORRIDOR = """
            exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace
                    where n.nspname = 'syncline' and p.proname = 'enter') and s.oid is not null,
            coalesce(has_schema_privilege(session_user, s.oid, 'create'), false),
-           exists (select from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
-                   where n.nspname = 'syncline' and c.relname = 'agreed')
+           exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace
+                   where n.nspname = 'syncline' and p.proname = 'look')
     from (values (1)) as once
     left join pg_roles as r on r.rolname = %(role)s
     left join pg_namespace as s on s.nspname = 'staged'
@@ -96,7 +96,7 @@ def corridor_faults(job: SyncJob, session: psycopg.Connection) -> list[tuple[str
     told = (
         (not is_role, f"role {role} does not exist", "see include/target/README.md"),
         (is_role and not is_member, f"login {login} may not become role {role}", f"grant {role} to {login};"),
-        (not is_current, "the corridor is of an older version, without all its tables",
+        (not is_current, "the corridor is of an older version, without all its tables and functions",
          "the target's owner runs include/target/001_corridor.sql again"),
         (not may_stage, f"login {login} may not create tables in schema staged",
          f"grant usage, create on schema staged to {login};"),

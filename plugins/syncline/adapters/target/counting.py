@@ -1,4 +1,9 @@
-"""Count what stands at the target, for reconciliation: whoever wrote it, never from the loader's numbers."""
+"""Count what stands at the target, for reconciliation: whoever wrote it, never from the loader's numbers.
+
+Two questions in one statement, so that both are answered of one moment: how many rows each tenant has, and what became
+of each key that the batch brought. The second is asked of the staged rows only: of a small batch by as many looks into
+the target's index, of a large one by the same join that its load has made.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +13,10 @@ from dataclasses import dataclass
 from psycopg import sql
 from psycopg.sql import Composable
 
+from syncline.adapters.connections import WORK_MEM
 from syncline.adapters.target.session import Column, TargetSession, s, t
-from syncline.core.compile import REJECT
-from syncline.core.values import Mode
+from syncline.core.compile import DELETED, REJECT
+from syncline.core.values import KeyCheck, Mode
 
 
 @dataclass(frozen=True)
@@ -23,24 +29,79 @@ class DeadKey:
     target_key: tuple[str, ...] | None
 
 
+@dataclass(frozen=True)
+class TargetCount:
+    """Rows that the target shows per tenant, and the batch's keys; None where the staging table was lost."""
+
+    rows: dict[str, int]
+    keys: dict[str, KeyCheck] | None
+
+
 class Counting(TargetSession):
     """Independent numbers about the final table."""
 
-    def count_rows(self, tenants: Iterable[str]) -> dict[str, int]:
-        """Rows of the final table per tenant, counted now, whoever wrote them; softly deleted ones are not.
-
-        Of a window those rows whose key it has staged, rejected ones too: the older version of such a row may stand.
-        """
-        which: Composable = sql.SQL("")
-        if self.batch.mode is Mode.WINDOW:
-            which = sql.SQL(" and exists (select from {} as s where {})").format(self._staged, self._same_key())
-        statement = sql.SQL("select {}, count(*) from {} as t where {}{} group by 1").format(
-            self._tenant_text(t), self._table, self._alive(), which
-        )
+    def count_rows(self, tenants: Iterable[str]) -> TargetCount:
+        """Rows of the final table and what became of the batch's keys, per tenant, counted now."""
         with self._transaction("counting the target"):
+            outcomes = self._marker()
+            is_staged = outcomes is not None and self._has_staging()
+            self._session.execute(sql.SQL("set local work_mem = {}").format(sql.Literal(WORK_MEM)))
             self._enter(tenants)
             self._become_tenant()
-            return dict(self._session.execute(statement).fetchall())
+            counted = self._session.execute(self._count(with_keys=is_staged)).fetchall()
+        rows = {tenant: n for tenant, n, *_ in counted if n}
+        keys = {tenant: KeyCheck(*found) for tenant, _, *found in counted}
+        brought_rows = sum(key.brought_rows for key in keys.values())
+        if outcomes is None or brought_rows != outcomes.total.settled_rows:
+            return TargetCount(rows, None)  # unlogged: a crash emptied it
+        return TargetCount(rows, {tenant: key for tenant, key in keys.items() if key.brought_rows})
+
+    def _count(self, *, with_keys: bool) -> sql.Composed:
+        """Softly deleted rows are none. Of a window only rows whose key it has staged are counted, rejected ones too:
+        the older version of such a row may stand.
+        """
+        which: Composable = sql.SQL("")
+        if self.batch.mode.answers_for_itself:
+            which = sql.SQL(" and exists (select from {} as s where {})").format(self._staged, self._same_key())
+        standing = sql.SQL("select {} as tenant, count(*) as n from {} as t where {}{} group by 1").format(
+            self._tenant_text(t), self._table, self._alive(), which
+        )
+        if not with_keys:
+            return sql.SQL("select tenant, n, 0, 0, 0 from ({}) as standing").format(standing)
+        return sql.SQL(
+            "with standing as ({standing}),\n"
+            "brought as (select {tenant} as tenant, count(*) as n,\n"
+            "    count(*) filter (where {is_absent} and not {deleted}) as missing,\n"
+            "    count(*) filter (where not {is_absent} and {deleted} and not {newer}) as extra\n"
+            "  from {staged} as s left join {table} as t on {key} and {alive} where {reject} is null group by 1)\n"
+            "select coalesce(standing.tenant, brought.tenant), coalesce(standing.n, 0), coalesce(brought.n, 0),\n"
+            "  coalesce(missing, 0), coalesce(extra, 0)\n"
+            "from standing full join brought on brought.tenant = standing.tenant"
+        ).format(
+            standing=standing,
+            tenant=self._tenant_of_staged(),
+            is_absent=sql.SQL("{} is null").format(t(self.job.target.key[0])),
+            deleted=s(DELETED),
+            newer=self._is_kept(),
+            staged=self._staged,
+            table=self._table,
+            key=self._same_key(),
+            alive=self._alive(),
+            reject=s(REJECT),
+        )
+
+    def _is_kept(self) -> Composable:
+        """Whether a row stands because it is newer than its deletion (law 5)."""
+        version = self.job.target.version
+        if self.job.target.side_table:
+            return self._is_agreed_newer()
+        if version is None:
+            return sql.SQL("false")
+        return sql.SQL("coalesce({} > {}, false)").format(t(version), s(version))
+
+    def _has_staging(self) -> bool:
+        known = self._session.execute("select to_regclass(%s)", [self._staged.as_string(None)]).fetchone()
+        return known is not None and known[0] is not None
 
     def grants(self) -> set[str]:
         """The tenants that the target's owner lets the job touch; `*` is all of them."""
@@ -70,7 +131,7 @@ class Counting(TargetSession):
                 "select tenant, count(*) from waiting where id <> all(%s) and (is_new or %s) and not exists"
                 " (select from {} as t where {} and {}) group by 1"
             ).format(self._table, self._same_key_as_waiting(t, self.job.target.key), self._alive())
-            counts_old = self.batch.mode is not Mode.WINDOW
+            counts_old = not self.batch.mode.answers_for_itself
             return settled, dict(self._session.execute(absent, [settled, counts_old]).fetchall())
 
     def _settled_letters(self) -> list[int]:
@@ -85,8 +146,7 @@ class Counting(TargetSession):
             return [row[0] for row in self._session.execute(mended, [tenants, tenants])]
         if not self._session.execute("select from waiting where not is_new limit 1").rowcount:
             return []
-        known = self._session.execute("select to_regclass(%s)", [self._staged.as_string(None)]).fetchone()
-        if known is None or known[0] is None:
+        if not self._has_staging():
             return []
         statement = sql.SQL(
             "select id from waiting where not is_new and exists (select from {} as s where {} is null and {})"

@@ -233,13 +233,16 @@ class Loading(Absent):
         )
 
     def _note_own_writes(self) -> None:
-        """The transactions of this job's batches, for `_is_older`: the tenant role may not read all markers."""
+        """The transactions of this job's batches, for `_is_older`: the tenant role may not read all markers.
+
+        For a repair those of other jobs.
+        """
         if self.job.target.version is None:
             return
         self._session.execute("create temp table own_writes (by_xact xid) on commit drop")
         self._session.execute(
-            "insert into own_writes select xmin from syncline.marker where job_id = %s and batch_id < %s",
-            [self.job.id, self.batch.batch_id],
+            "insert into own_writes select xmin from syncline.marker where (job_id = %s) = %s and batch_id < %s",
+            [self.job.id, self.batch.repair is None, self.batch.batch_id],
         )
         self._session.execute(sql.SQL("grant select on own_writes to {}").format(sql.Identifier(self.job.target.role)))
 
@@ -254,21 +257,10 @@ class Loading(Absent):
             return self._is_agreed_newer()
         if version is None:
             return sql.SQL("false")
-        return sql.SQL("(coalesce({} > {}, false) and t.xmin not in (select by_xact from own_writes))").format(
-            t(version), s(version)
-        )
-
-    def _is_agreed_newer(self) -> Composable:
-        """Whether another job has agreed on a newer version of the row, beside a table that has no column for it."""
-        return sql.SQL(
-            "exists (select from syncline.agreed as a where a.relation = {} and a.tenant_id = {}"
-            " and a.key = {} and a.version > {} and a.job_id <> {})"
-        ).format(
-            sql.Literal(self.job.target.table),
-            self._tenant_text(t),
-            self._key_text(t),
-            s(VERSION),
-            sql.Literal(self.job.id),
+        # A repair yields to other jobs alone: a version that no batch wrote is what it is there to undo.
+        standing = sql.SQL("in" if self.batch.repair is not None else "not in")
+        return sql.SQL("(coalesce({} > {}, false) and t.xmin {} (select by_xact from own_writes))").format(
+            t(version), s(version), standing
         )
 
     def _agree(self) -> None:

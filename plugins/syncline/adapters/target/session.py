@@ -18,7 +18,8 @@ from psycopg.sql import Composable
 from syncline.adapters import connections
 from syncline.adapters.catalog import read_catalog
 from syncline.adapters.failures import telling
-from syncline.core.compile import REJECT
+from syncline.core.checksums import COMPARABLE_SINCE, Columns
+from syncline.core.compile import REJECT, VERSION
 from syncline.core.errors import Fenced, TenantRefused
 from syncline.core.job import SyncJob
 from syncline.core.models import table_identifier
@@ -41,6 +42,15 @@ class TargetSession:
         self._parts = sql.Identifier("staged", f"{job.id}__{batch.batch_id}__p")  # numbers of those that are staged
         self._has_scope = False  # without one row-level security answers with an error
         self._enums: dict[str, Composable] = {}  # target column -> its enumeration, as the load found them
+
+    @property
+    def session(self) -> psycopg.Connection:
+        """For whoever must cancel it."""
+        return self._session
+
+    @property
+    def is_comparable(self) -> bool:
+        return self._session.info.server_version >= COMPARABLE_SINCE
 
     def loaded(self) -> Balance | None:
         """The counts of the marker: proof that this batch was loaded, whatever became of the attempt."""
@@ -100,6 +110,12 @@ class TargetSession:
     def _same_key(self) -> Composable:
         return sql.SQL(" and ").join(sql.SQL("{} = {}").format(t(name), s(name)) for name in self.job.target.key)
 
+    def _columns(self, names: Iterable[str]) -> Columns:
+        return {name: (t(name), self.job.mapping.fields[name].type) for name in names}
+
+    def _key(self) -> Columns:
+        return self._columns(self.job.target.key)
+
     def _copy_in(self, table: Composable, blocks: Iterable[bytes]) -> None:
         """Fill a table from a binary COPY stream."""
         copy = sql.SQL("copy {} from stdin (format binary)").format(table)
@@ -127,6 +143,19 @@ class TargetSession:
             return sql.Literal(NO_TENANT)
         return sql.SQL("coalesce({}::text, {} #>> {}, '')").format(
             s(self.job.tenant_column), s(REJECT), sql.Literal(["payload", self.job.source.tenant or ""])
+        )
+
+    def _is_agreed_newer(self) -> Composable:
+        """Whether another job has agreed on a newer version of the row, beside a table that has no column for it."""
+        return sql.SQL(
+            "exists (select from syncline.agreed as a where a.relation = {} and a.tenant_id = {}"
+            " and a.key = {} and a.version > {} and a.job_id <> {})"
+        ).format(
+            sql.Literal(self.job.target.table),
+            self._tenant_text(t),
+            self._key_text(t),
+            s(VERSION),
+            sql.Literal(self.job.id),
         )
 
     @contextmanager

@@ -24,6 +24,7 @@ UNFORCED = "the table has not both ENABLE and FORCE ROW LEVEL SECURITY"
 # whose owner has not run the newer file yet keeps its older, known body.
 CORRIDOR_BODIES = {
     "enter": {"9c7567c936ec8f202e8d8011de3597e60917a9d3efc67f39224358fee0d1b6c7"},
+    "look": {"2fea909b39a998b3dbe9aa191b795f2deec48a3e91e031a20c981f68eb2ea1d9"},
     "scoped_tenants": {"b34d009ad7328ed980d16ee09565cba1886c4279a786be2e727732c1e211df95"},
 }
 # Their members can read or write the server's files, and so become superuser.
@@ -124,6 +125,7 @@ CORRIDOR_FUNCTIONS = REACHABLE + sql.SQL("""
         exists (select from role where role.oid = p.proowner)
     from pg_proc as p
     where p.oid in (to_regprocedure('syncline.enter(text, bigint, text[])'),
+                    to_regprocedure('syncline.look(text, text[])'),
                     to_regprocedure('syncline.scoped_tenants()'))
     order by 1
 """)

@@ -21,7 +21,7 @@ from syncline.core.types import PgType
 
 File = Literal["manifest", "mapping"]
 Edit = tuple[int, int, str]  # from and to in the text, and what stands there then
-WORDS_ABOUT_VALUES = {"type", "steps", "checks", "constant", "lossy", "severity", "pii", "description"}
+WORDS_ABOUT_VALUES = {"type", "steps", "checks", "constant", "lossy", "equal", "severity", "pii", "description"}
 NAMING_COLUMNS = {"key", "cursor", "tenant", "deleted", "version", "stamps"}
 CONDITIONS = {"expression", "if"}  # restricted SQL over the columns
 

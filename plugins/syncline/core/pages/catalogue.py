@@ -24,6 +24,7 @@ from syncline.core.files.codes import errors_page
 from syncline.core.files.findings import printable
 from syncline.core.files.strict_yaml import written
 from syncline.core.mapping import BEGINNINGS, FieldMap
+from syncline.core.pages.equality_page import equality_page
 from syncline.core.pages.families_page import families_page
 from syncline.core.pages.schema_rules import Schema
 from syncline.core.pages.schemas import (
@@ -37,6 +38,7 @@ from syncline.core.pages.schemas import (
 from syncline.core.pages.types_page import types_page
 from syncline.core.reference_files import ProjectReferences
 from syncline.core.references import References
+from syncline.core.suites import generated_suites
 from syncline.core.transforms import WORD_MODULES, AnyCheck, Step
 from syncline.core.transforms.base import Check, NotApplicable, Row, Transform, Worded
 from syncline.core.types import EVERY_FAMILY, PgType
@@ -81,9 +83,11 @@ def generated(root: Path) -> dict[str, str]:
     """Every generated file of a project: its path below the root -> what must stand there."""
     return {
         **schema_files(),
+        **generated_suites(root),
         "docs/transforms.md": transforms_page(root),
         "docs/manifests.md": manifests_page(),
         "docs/types.md": types_page(),
+        "docs/equality.md": equality_page(),
         "docs/errors.md": errors_page(),
         "docs/errors_sql.md": families_page(),
         "docs/registry.md": registry.page(registry.take_stock(root)),
@@ -388,7 +392,9 @@ is empty must be there; *none* means that it may be left out.
 FILES_SHOWN = {
     "manifest": "## Manifest", "mapping": "## Mapping", "code_list": "## Code list", "calendar": "## Calendar",
 }  # fmt: skip
-WORDS_SHOWN = {"steps": "[steps](transforms.md#index)", "checks": "[checks](transforms.md#index)"}
+WORDS_SHOWN = {
+    "steps": "[steps](transforms.md#index)", "checks": "[checks](transforms.md#index)", "equal": "[words](equality.md)",
+}  # fmt: skip
 
 
 def manifests_page() -> str:
@@ -432,7 +438,7 @@ def _keys_table(schema: Schema, path: tuple[str, ...]) -> Iterator[str]:
     yield from ("| key | what it may be | default | meaning | example |", "|---|---|---|---|---|")
     for key, item in keys.items():
         must = key in schema.get("required", ())
-        default = "" if must else ("one of these" if key in is_free else _default(item))
+        default = "" if must else ("one of these" if key in is_free else _default(item, key))
         meaning = _cell(item.get("description", "").split("\n\n")[0]) + _meanings(item)
         what = WORDS_SHOWN.get(key) or kind_of(item)
         yield f"| `{'.'.join((*path, key))}` | {what} | {default} | {meaning} | {_example(item)} |"
@@ -450,8 +456,8 @@ def _example(schema: Schema) -> str:
     return "".join(f"`{written(example)}`" for example in schema.get("examples", ())[:1])
 
 
-def _default(schema: Schema) -> str:
-    if schema.get("properties"):
+def _default(schema: Schema, key: str = "") -> str:
+    if schema.get("properties") and key not in WORDS_SHOWN:
         return "as below"
     return f"`{written(schema['default'])}`" if "default" in schema else "none"
 

@@ -1,0 +1,126 @@
+"""What a source says of single records, for a comparison: their mapped fields, and what is known about each.
+
+The same SELECT as a batch's, without the manifest's filter: of a row that the filter leaves out, the copy's version
+must be explained. Nothing here decides whether two records are the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg import sql
+from psycopg.sql import Composable
+
+from syncline.adapters.source import Source, deleted_column, filter_of
+from syncline.core.checksums import MAPPED, Columns, hash_of, in_hashes
+from syncline.core.compile import DELETED, REJECT, compile_mapping, mapped_key
+from syncline.core.equality import spelled
+from syncline.core.models import table_identifier
+from syncline.core.transforms import template
+
+FILTERED, OWED, OVERDUE = "0filtered", "0owed", "0overdue"
+
+
+@dataclass(frozen=True)
+class Published:
+    """The last published batch of a job: what it has read, the copy must hold.
+
+    Attributes:
+        is_of_these_files: False where manifest or mapping have changed what rows become: then every row is owed.
+        is_held: A later batch was held: what it has read waits for a person.
+    """
+
+    batch_id: int
+    snapshot: str
+    source_as_of: datetime
+    is_of_these_files: bool = True
+    is_held: bool = False
+
+
+def records(
+    here: Source, fields: Iterable[str], hashed: Iterable[str], where: Composable | None, published: Published | None
+) -> Composable:
+    """The statement whose rows adapters/target/records.py takes: fields, flags, and a hash of some fields.
+
+    Args:
+        where: Condition over `s`.
+    """
+    mapping = here.job.mapping
+    compiled = compile_mapping(
+        mapping,
+        _with_flags(here, published),
+        where=where,
+        deleted=deleted_column(here.job),
+        key=here.job.target.key,
+        carried=(FILTERED, OWED, OVERDUE),
+    )
+    said: list[Composable] = [sql.Identifier(MAPPED, name) for name in fields]
+    said += [sql.Identifier(MAPPED, DELETED), template("{r} is not null", r=sql.Identifier(MAPPED, REJECT))]
+    said += [sql.Identifier(MAPPED, name) for name in (FILTERED, OWED, OVERDUE)]
+    said.append(hash_of(mapped_spellings(here, hashed)))
+    return sql.SQL("select {} from (\n{}\noffset 0) as m").format(sql.SQL(", ").join(said), compiled.select)
+
+
+def mapped_spellings(here: Source, names: Iterable[str] | None = None) -> Columns:
+    """What is hashed of a mapped row `m`."""
+    fields = here.job.mapping.fields
+    return {name: spelled(sql.Identifier(MAPPED, name), fields[name]) for name in names or fields}
+
+
+def of_tenants(here: Source, tenants: Iterable[str] | None) -> list[Composable]:
+    """The condition over `s` that a row belongs to one of these tenants; none where all are meant."""
+    if tenants is None or here.job.source.tenant is None:
+        return []
+    column = sql.Identifier("s", here.job.source.tenant)
+    return [template("({c})::text = any({t}::text[])", c=column, t=sql.Literal(list(tenants)))]
+
+
+def of_keys(here: Source, keys: list[tuple[int, list[str | None]]]) -> Composable:
+    """The condition over `s` that a row has one of some keys, given by hash and by text.
+
+    Where the source's columns are of the very types that the mapping names, an index finds them.
+    """
+    job = here.job
+    columns = [job.mapping.fields[name].from_ or "" for name in job.target.key]
+    if not all(here.is_plain(column) for column in columns) or any(None in key for _, key in keys):
+        return in_hashes(mapped_key(job.mapping, job.target.key), (number for number, _ in keys))
+    typed = (
+        sql.SQL("(w ->> {})::{}").format(sql.Literal(n), job.mapping.source[column].sql)
+        for n, column in enumerate(columns)
+    )
+    return template(
+        "({columns}) in (select {typed} from jsonb_array_elements({keys}::jsonb) as w)",
+        columns=sql.SQL(", ").join(sql.Identifier("s", column) for column in columns),
+        typed=sql.SQL(", ").join(typed),
+        keys=sql.Literal(json.dumps([key for _, key in keys], ensure_ascii=False)),
+    )
+
+
+def _with_flags(here: Source, published: Published | None) -> Composable:
+    """The source table, each row with whether the filter leaves it out, and whether a batch still owes it."""
+    kept = filter_of(here.job)
+    owed, overdue = _owed(here, published)
+    return template(
+        "(select s.*, {filtered} as {f}, {owed} as {o}, {overdue} as {l} from {table} as s)",
+        filtered=template("({kept}) is not true", kept=kept) if kept is not None else sql.SQL("false"),
+        owed=owed, overdue=overdue, table=table_identifier(here.job.source.table),
+        f=sql.Identifier(FILTERED), o=sql.Identifier(OWED), l=sql.Identifier(OVERDUE),
+    )  # fmt: skip
+
+
+def _owed(here: Source, published: Published | None) -> tuple[Composable, Composable]:
+    if published is None:  # no batch has promised anything yet
+        return sql.SQL("false"), sql.SQL("false")
+    changed_at: Composable = sql.SQL("{}::timestamptz").format(sql.Literal(published.source_as_of.isoformat()))
+    if here.job.source.cursor is not None:
+        changed_at = sql.SQL("greatest({}, {})").format(changed_at, sql.Identifier("s", here.job.source.cursor))
+    overdue = template(
+        "{at} < now() - make_interval(secs => {promised})",
+        at=changed_at, promised=sql.Literal(here.job.manifest.sla.latency_p99_s_max),
+    )  # fmt: skip
+    if not published.is_of_these_files:
+        return sql.SQL("true"), overdue
+    return here.owed_since(published.snapshot, published.source_as_of), overdue

@@ -1,0 +1,134 @@
+"""Repair from a comparison: planned, approved, applied through the ordinary load, and proven by another comparison."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from syncline.core.errors import BatchHeld, TerminalError
+from syncline.core.repair import Action, Approval
+from syncline.core.values import State, Verdict
+from syncline.steps.repair import apply_repair, plan_repair
+from tests.integration.conftest import JOB, Lab
+from tests.integration.test_record_comparison import PEOPLE, compare, fill
+
+BY = Approval("Ann of payroll", "drift found by SYNC-008")
+
+
+@pytest.fixture
+def drifted(lab: Lab) -> Lab:
+    """Three records that differ, of each kind one."""
+    fill(lab)
+    lab.run()
+    lab.sql("payroll", "update lab.person set name = 'Eve' where person_no = 'p1'")
+    lab.sql("payroll", "delete from lab.person where person_no = 'p2'")
+    lab.sql("payroll", "insert into lab.person values ('t1', 'p9999', 'Eve', null, now())")
+    return lab
+
+
+def test_a_repair_mends_exactly_what_was_planned_and_proves_it(drifted: Lab) -> None:
+    found = compare(drifted)
+    made = plan_repair(found.comparison_id)
+    assert [len(made.of(action)) for action in (Action.SEND, Action.DELETE, Action.ESCALATE)] == [2, 1, 0]
+    drifted.sql("payroll", "update lab.person set name = 'Later' where person_no = 'p3'")  # not in the plan
+    mark = drifted.ledger("select snapshot::text from ledger.watermark")
+
+    done = apply_repair(found.comparison_id, BY)
+
+    counts = done.batch.counts
+    assert (done.batch.state, counts.inserted_rows, counts.updated_rows, counts.removed_rows) == (
+        State.PUBLISHED, 1, 1, 1,
+    )  # fmt: skip
+    people = drifted.people()
+    assert (people["t2/p1"], people["t1/p2"], "t1/p9999" in people, people["t2/p3"]) == (
+        "Ann 1",
+        "Ann 2",
+        False,
+        "Later",
+    )
+    assert done.comparison is not None
+    assert (done.comparison.verdict, done.comparison.mismatched_rows) == (Verdict.MISMATCHED, 1)
+    assert drifted.ledger("select snapshot::text from ledger.watermark") == mark
+    audited = drifted.ledger("select detail ->> 'approved_by' as by from ledger.audit where event = 'repair_approved'")
+    assert audited == [{"by": "Ann of payroll"}]
+
+    again = apply_repair(done.comparison.comparison_id, BY)
+    assert again.comparison is not None
+    assert again.comparison.verdict is Verdict.MATCHED
+    drift = drifted.ledger("select closed_comparison_id, repair_batch_id from ledger.drift")
+    assert drift == [{"closed_comparison_id": again.comparison.comparison_id, "repair_batch_id": again.batch.batch_id}]
+
+
+def test_critical_fields_are_written_only_where_that_was_approved(drifted: Lab) -> None:
+    drifted.mapping["fields"]["name"]["severity"] = "critical"
+    found = compare(drifted)
+
+    assert [one.action for one in plan_repair(found.comparison_id).planned] == [Action.ESCALATE] * 3
+    with pytest.raises(TerminalError, match="3 records need a person"):
+        apply_repair(found.comparison_id, BY)
+    done = apply_repair(found.comparison_id, Approval(BY.by, BY.reason, with_critical=True))
+    assert done.comparison is not None
+    assert done.comparison.verdict is Verdict.MATCHED
+
+
+def test_a_version_that_no_batch_wrote_does_not_keep_a_repair_away_and_another_jobs_does(drifted: Lab) -> None:
+    drifted.sql("payroll", "update lab.person set name = 'Eve', source_event_at = now() + interval '1 day'"
+                " where person_no in ('p1', 'p3')")  # fmt: skip
+    found = compare(drifted)
+    drifted.sql("payroll", "begin; update lab.person set name = 'Agreed' where person_no = 'p3';"
+                " insert into syncline.marker (batch_id, job_id, epoch, counts) values (-1, 'other', 1, '{}'); commit")  # fmt: skip
+
+    apply_repair(found.comparison_id, BY)
+
+    assert (drifted.people()["t2/p1"], drifted.people()["t2/p3"]) == ("Ann 1", "Agreed")
+
+
+def test_what_is_expected_is_left_and_what_nobody_can_know_is_escalated(drifted: Lab) -> None:
+    drifted.hub({"person_id": "p4", "name": "Zoe"})
+    drifted.sql("payroll", "alter table lab.person drop constraint person_pkey")
+    drifted.sql("payroll", "insert into lab.person select * from lab.person where person_no = 'p5'")
+
+    made = plan_repair(compare(drifted).comparison_id)
+
+    told = {one.record.target_key[1]: (one.action, one.because) for one in made.planned}
+    assert told["p4"] == (Action.LEAVE, "expected: in_flight")
+    assert told["p5"][0] is Action.ESCALATE
+    assert "two rows have one key" in told["p5"][1]
+
+
+def test_the_guard_against_mass_deletion_holds_a_repair_too(drifted: Lab) -> None:
+    drifted.sql(
+        "payroll", "insert into lab.person select 't1', 'x' || n, 'Eve', null, now() from generate_series(1, 300) n"
+    )
+    found = compare(drifted)
+
+    with pytest.raises(BatchHeld, match="it would delete 301"):
+        apply_repair(found.comparison_id, BY)
+
+    assert len(drifted.people()) == PEOPLE + 300
+
+
+def test_nothing_is_planned_from_other_files_and_nothing_done_without_a_name(drifted: Lab) -> None:
+    found = compare(drifted)
+    with pytest.raises(TerminalError, match="--approved-by"):
+        apply_repair(found.comparison_id, Approval(" ", "because"))
+    drifted.mapping["fields"]["name"]["steps"] = []
+    drifted.job  # noqa: B018 written to the files
+    with pytest.raises(TerminalError, match="changed after comparison"):
+        plan_repair(found.comparison_id)
+
+
+def test_the_shell_plans_and_applies(drifted: Lab) -> None:
+    found = json.loads(drifted.shell("diff", JOB, "--json").stdout)
+
+    planned = drifted.shell("repair", "plan", str(found["comparison_id"]))
+    assert (planned.returncode, "send              2" in planned.stdout) == (0, True), planned.stdout
+
+    dry = drifted.shell(
+        "repair", "apply", str(found["comparison_id"]), "--approved-by", "Ann", "--reason", "x", "--dry-run"
+    )
+    assert (dry.returncode, drifted.people()["t2/p1"]) == (0, "Eve"), dry.stderr
+    done = drifted.shell("repair", "apply", str(found["comparison_id"]), "--approved-by", "Ann", "--reason", "x")
+    assert (done.returncode, drifted.people()["t2/p1"]) == (0, "Ann 1"), done.stderr
+    assert drifted.shell("repair", "plan", "999").returncode == 1
