@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from syncline import steps
 from syncline.adapters import judging, project
 from syncline.adapters.control_report import neutral, shown_key
 from syncline.core.control_runs import ControlRun
 from syncline.core.errors import TerminalError
+from syncline.core.record_comparison import ComparisonRequest
 from syncline.core.values import Verdict
 from syncline.steps import sync_008
 from tests.integration.conftest import JOB, Lab
@@ -198,6 +200,38 @@ def test_a_sample_is_judged_by_its_totals_and_said_to_be_one(book: Book) -> None
 
     assert run.verdict is Verdict.MATCHED
     assert "a sample of 1.00 % of the keys, which is 63.20 % sure" in re.sub(r"\s+", " ", text_of(run))
+    assert run.summary.endswith(f"Only a part was compared, by a sample or of some tenants, of {JOB}.")
+
+
+def test_a_run_of_some_tenants_says_so(book: Book) -> None:
+    book.compared(tenants=["t1", "t2"])
+
+    run = judged()
+
+    assert "Only a part was compared" in run.summary
+    assert "<dt>Only tenants</dt><dd>t1, t2</dd>" in text_of(run)
+
+
+@pytest.mark.parametrize("sample", [None, 0.9])
+def test_what_the_engine_itself_found_is_judged(lab: Lab, sample: float | None) -> None:
+    lab.mapping["fields"]["born"] |= {"severity": "critical", "pii": "birth"}
+    lab.hub(*({"person_id": f"p{n}", "tenant_id": f"t{n % 2 + 1}"} for n in range(200)))
+    lab.run()
+    lab.sql("payroll", "update lab.person set born = '1980-02-03' where right(person_no, 1) = '7'")
+    lab.sql("payroll", "delete from lab.person where person_no in ('p3', 'p13', 'p23', 'p33')")
+    steps.compare_records(lab.job, ComparisonRequest(RUN, control="SYNC-008", sample_ratio=sample), settle_s=0.0)
+
+    run = judged()
+
+    assert run.verdict is Verdict.MISMATCHED
+    lines = lines_of(run)
+    if sample is None:
+        assert (lines[0]["records"], lines[0]["match_ratio"]) == ("200", str(176 / 200))
+        assert "differ without an explanation, 24 in a critical field" in run.summary
+    keys = [line["key"] for line in lines if line["kind"] == "key"]
+    assert set(keys) & {"tenant_id=t2 person_no=p7", "tenant_id=t2 person_no=p17", "tenant_id=t2 person_no=p27"}
+    assert "1980" not in text_of(run)
+    assert [row["severity"] for row in lab.ledger("select severity from ledger.alert")] == ["page"]
 
 
 # --- the report
@@ -454,6 +488,22 @@ def test_a_signed_report_that_was_changed_later_is_found(book: Book) -> None:
     signed.write_text(signed.read_text().replace("head", "tail"))
 
     assert sync_008.verify(run.control_run_id) == ["report_signed.html was changed after it was written"]
+
+
+def test_the_shell_tells_whether_the_kept_files_are_the_signed_ones(book: Book) -> None:
+    book.compared()
+    run = judged()
+
+    done = book.lab.shell("verify-report", str(run.control_run_id))
+    assert (done.returncode, done.stdout) == (
+        0, f"control run {run.control_run_id}: its files are those that the ledger and the audit trail know\n"
+    )  # fmt: skip
+
+    (project.var() / run.html_path).write_text("all is well")
+    done = book.lab.shell("verify-report", str(run.control_run_id))
+    assert (done.returncode, done.stdout) == (
+        1, f"control run {run.control_run_id}: report.html was changed after it was written\n"
+    )  # fmt: skip
 
 
 def test_a_run_that_is_not_there_is_said_so(book: Book) -> None:

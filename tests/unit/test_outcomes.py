@@ -1,9 +1,9 @@
-"""What a dry run tells: every count, the tenants that change most, and nothing of the others."""
+"""What a batch and a dry run tell: every count, the tenants that matter most, and nothing of the others."""
 
 from __future__ import annotations
 
-from syncline.core.outcomes import COLUMNS, SELDOM, would_change
-from syncline.core.values import NO_TENANT, Balance, Counts
+from syncline.core.outcomes import COLUMNS, SELDOM, balance_sheet, would_change
+from syncline.core.values import NO_TENANT, Balance, Counts, KeyCheck, TenantCheck
 
 
 def updated(rows: int, unchanged: int = 0) -> Counts:
@@ -45,3 +45,27 @@ def test_what_seldom_happens_is_shown_when_it_does() -> None:
     assert "2 rows read, 4 would change" in head
     assert titles.split()[-2:] == ["removed", "superseded"]
     assert total.split()[-2:] == ["3", "1"]
+
+
+def test_a_balance_sheet_before_reconciliation_is_the_sums_alone() -> None:
+    assert balance_sheet(7, updated(3), []) == [
+        "balance sheet of batch 7", "extracted 3 = staged 3", "staged 3 = updated 3",
+    ]  # fmt: skip
+
+
+def test_a_balance_sheet_tells_the_tenants_that_differ_and_how_many_more() -> None:
+    checks = [TenantCheck(f"t{n}", 10, 0, 10 - n % 3, KeyCheck(10, n % 3)) for n in range(9)]
+
+    told = balance_sheet(7, Counts(removed_rows=2), checks, top=2)
+
+    assert told[3:7] == [
+        "removed 2 rows of the copy that the source no longer has",
+        "source 90 = target 81 + excused 0 + missing 9 - extra 0",
+        "keys of the batch 90: missing 9, extra 0",
+        "6 of 9 tenants differ",
+    ]
+    assert [line.split()[0] for line in told[7:]] == ["tenant", "t2", "t5"]
+
+
+def test_a_job_without_tenants_has_no_table_of_them() -> None:
+    assert len(balance_sheet(7, updated(3), [TenantCheck(NO_TENANT, 3, 0, 2)])) == 5

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncline.core.values import Balance, Batch, Counts, Mode, State, TenantCheck, Verdict
+from syncline.core.values import Balance, Batch, Counts, KeyCheck, Mode, State, TenantCheck, Verdict
 
 OUTCOMES = (
     "inserted_rows",
@@ -126,6 +126,37 @@ def test_a_tenants_difference_is_counted_both_ways(
     check = TenantCheck("t1", source, excused, target)
 
     assert (check.difference_rows, check.mismatch_ratio) == (difference, ratio)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "keys", "missing", "extra", "ratio"),
+    [
+        (10, 10, KeyCheck(10), 0, 0, 0.0),
+        (10, 10, KeyCheck(4, missing_rows=3), 3, 3, 0.75),  # counts agree: as many strangers as lost rows
+        (10, 12, KeyCheck(4, extra_rows=1), 0, 2, 0.25),  # one of two is known by its key
+        (10, 7, KeyCheck(4, missing_rows=1), 3, 0, 0.3),
+        (10, 9, KeyCheck(2, missing_rows=0, extra_rows=2), 3, 2, 1.0),
+        (10, 7, None, 3, 0, 0.3),  # nobody could look: counts alone
+    ],
+)
+def test_missing_and_extra_rows_do_not_cancel_as_far_as_keys_can_tell(
+    source: int, target: int, keys: KeyCheck | None, missing: int, extra: int, ratio: float
+) -> None:
+    check = TenantCheck("t1", source, 0, target, keys)
+
+    assert (check.missing_rows, check.extra_rows, check.mismatch_ratio) == (missing, extra, ratio)
+    assert check.expected_rows + check.extra_rows == check.target_rows + check.missing_rows
+
+
+def test_the_sums_of_a_batch_are_said_and_a_sum_that_does_not_hold_is_not_hidden() -> None:
+    settled = Counts(extracted_rows=1_200, staged_rows=1_199, rejected_rows=1, updated_rows=1_000, unchanged_rows=199)
+
+    assert settled.sums() == [
+        "extracted 1,200 = staged 1,199 + rejected 1",
+        "staged 1,199 = updated 1,000 + unchanged 199",
+    ]
+    assert Counts(extracted_rows=3, staged_rows=2).sums() == ["extracted 3 <> staged 2", "staged 2 <> 0"]
+    assert Counts().sums() == ["extracted 0 = 0", "staged 0 = 0"]
 
 
 @pytest.mark.parametrize("state", list(State))

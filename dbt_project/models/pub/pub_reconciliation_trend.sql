@@ -37,6 +37,13 @@ span as (
     group by job_id
 ),
 
+-- Each event in its day and in its month: joined by equality, or millions of pairs would be looked at.
+placed as (
+    select event.*, unit.period, date_trunc(unit.period, event.happened_at at time zone 'UTC')::date as starts_on
+    from event
+    cross join (values ('day'), ('month')) as unit (period)
+),
+
 spine as (
     select span.job_id, unit.period, step.starts_at::date as starts_on
     from span
@@ -68,9 +75,7 @@ found as (
         count(event.batch_verdict) as judged_batches,
         count(*) filter (where event.batch_verdict = 'matched') as matched_batches
     from spine
-    left join event
-        on event.job_id = spine.job_id
-        and date_trunc(spine.period, event.happened_at at time zone 'UTC')::date = spine.starts_on
+    left join placed as event using (job_id, period, starts_on)
     group by spine.job_id, spine.period, spine.starts_on
 )
 

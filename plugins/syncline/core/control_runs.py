@@ -68,6 +68,7 @@ class Compared:
         summary: None where the job was not compared in this run.
         target_as_of: The target's clock at its snapshot.
         published_batch_id: The batch whose copy was compared.
+        tenants_asked: None where all of the job's were compared.
     """
 
     job_id: str
@@ -75,6 +76,7 @@ class Compared:
     counts: tuple[RecordCount, ...] = ()
     target_as_of: datetime | None = None
     published_batch_id: int | None = None
+    tenants_asked: tuple[str, ...] | None = None
 
     @property
     def unproven(self) -> str:
@@ -88,6 +90,11 @@ class Compared:
         if self.unaccounted_rows:
             return "its counts by class do not add up to its totals"
         return ""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every record of every tenant was looked at."""
+        return self.summary is not None and self.summary.sample_ratio is None and self.tenants_asked is None
 
     @property
     def total(self) -> RecordTally:
@@ -218,8 +225,13 @@ def _matched(compared: Sequence[Compared]) -> str:
     lowest = f"of each at least {share}" if len(compared) > 1 else share
     return (
         f"The records of {_jobs(len(compared))} match as agreed, {lowest}: {unexcused_rows:,} of {rows:,} records "
-        f"differ without an explanation, none in a critical field."
+        f"differ without an explanation, none in a critical field.{_parts(compared)}"
     )
+
+
+def _parts(compared: Sequence[Compared]) -> str:
+    partly = [one.job_id for one in compared if not one.is_whole]
+    return f" Only a part was compared, by a sample or of some tenants, of {_first(partly)}." if partly else ""
 
 
 def _differing(one: Compared) -> str:

@@ -33,7 +33,7 @@ WIDER: dict[Ignored, Ignored] = {
     "padding": "whitespace",
     "normalization": "compatibility",
 }  # what says the same, and more
-Tolerance = Annotated[StrictFloat | StrictInt, Field(gt=0, allow_inf_nan=False)]
+Tolerance = Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)]
 Mistake = tuple[tuple[str | int, ...], str, str]  # place below `equal`, found, allowed
 
 
@@ -78,7 +78,7 @@ class Equality(Frozen):
         " counts",
         examples=[True],
     )
-    alike: Annotated[StrictFloat | StrictInt, Field(gt=0, le=1)] | None = Field(
+    alike: Annotated[StrictFloat, Field(gt=0, le=1)] | None = Field(
         None,
         description="Names are equal whose words share at least this much of their trigrams, 0 to 1; case, signs and"
         " the order of words do not count",

@@ -162,7 +162,7 @@ def _tolerance(equal: Equality) -> Decimal | None:
 
 def _exactly(said: float) -> Decimal:
     """As it is written: 0.1 is a tenth."""
-    return Decimal(str(said))
+    return Decimal(str(said)).normalize()
 
 
 def _elements(kind: PgType) -> Composable:
@@ -229,8 +229,8 @@ IGNORED = {
 def _declared(equal: Equality) -> list[str]:
     said = {
         "decimals": f"numbers are compared rounded to {equal.decimals} decimals",
-        "within": f"numbers at most {equal.within} apart are equal",
-        "within_s": f"times at most {equal.within_s} s apart are equal",
+        "within": f"numbers at most {_exactly(equal.within or 0):f} apart are equal",
+        "within_s": f"times at most {_exactly(equal.within_s or 0):f} s apart are equal",
         "second_digits": f"times are compared cut to {equal.second_digits} digits of a second",
         "ignore": f"these do not count: {'; '.join(IGNORED[word] for word in equal.ignore)}",
         "empty_is_null": "an empty text equals NULL",

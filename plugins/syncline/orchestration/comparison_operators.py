@@ -2,7 +2,7 @@
 
 As in operators.py: each calls a step, ids and counts go through XCom, rows never do. A task is red where a person must
 act, also when it has done its work: a copy that differs is red, as a held batch is. What it found stands in the ledger
-by then, and the tasks after it go on (docs/decisions/0023-sync-008.md).
+by then, and the tasks after it go on (docs/decisions/0023-the-control-run-is-judged-and-signed.md).
 """
 
 from __future__ import annotations

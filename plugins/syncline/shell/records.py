@@ -106,7 +106,12 @@ def repair_plan(
     ]  # fmt: skip
     if as_json:
         actions = {action: sum(n for (done, _), n in rows.items() if done is action) for action in Action}
-        told = {"job_id": made.job.id, "comparison_id": comparison, **actions, "unlisted_rows": made.unlisted_rows}
+        told: dict[str, Any] = {
+            "job_id": made.job.id,
+            "comparison_id": comparison,
+            **actions,
+            "unlisted_rows": made.unlisted_rows,
+        }
         print(json.dumps({**told, "keys": keys}, ensure_ascii=False, indent=2))
         return
     print(f"repair of {made.job.id} from comparison {comparison}; nothing is written yet")

@@ -70,11 +70,11 @@ class ControlRuns(Comparisons):
         asked = list(job_ids)
         ids = [summaries[job_id].comparison_id for job_id in asked if job_id in summaries]
         rows = self._all(
-            "select comparison_id, target_as_of, published_batch_id from ledger.comparison"
+            "select comparison_id, target_as_of, published_batch_id, tenants as tenants_asked from ledger.comparison"
             " where comparison_id = any(%s)",
             ids,
         )
-        beside = {row.pop("comparison_id"): row for row in rows}
+        beside = {row.pop("comparison_id"): row | {"tenants_asked": _asked(row["tenants_asked"])} for row in rows}
         return [
             Compared(job_id, found, tuple(self.record_counts(found.comparison_id)), **beside[found.comparison_id])
             if (found := summaries.get(job_id)) is not None
@@ -212,3 +212,7 @@ class ControlRuns(Comparisons):
         """The first entry of the audit trail that was changed afterwards; None where the chain is whole."""
         row = self._one("select audit_id from ledger.audit_broken limit 1")
         return row["audit_id"] if row else None
+
+
+def _asked(tenants: list[str] | None) -> tuple[str, ...] | None:
+    return tuple(tenants) if tenants is not None else None
