@@ -31,6 +31,7 @@ from syncline.orchestration.comparison_operators import (
     ControlIncomplete,
     ControlNotMatched,
     CopyDiffers,
+    NothingProven,
     ReportRejected,
     alert_failed,
 )
@@ -143,7 +144,7 @@ def test_a_failed_task_is_retried_and_then_told_to_a_person(two_jobs: Path, dag_
         told_by = alert_task_failed if task.task_id.startswith("compare.") else alert_failed
         assert task.on_failure_callback in (told_by, [told_by]), task.task_id
         assert task.owner != "airflow", task.task_id
-        assert not task.template_fields or task.task_id in ("proven", "tell"), task.task_id
+        assert not task.template_fields, task.task_id
 
 
 @each_dag
@@ -501,9 +502,12 @@ def test_a_control_that_left_a_broken_manifest_out_is_not_green(control: Any, sy
     assert at["ti"].pushed["judged"]["broken"] == [CLIENT]
 
 
-def test_where_nothing_was_chosen_nothing_is_judged_and_nobody_is_asked(control: Any, sync_008: Control) -> None:
-    with pytest.raises(AirflowSkipException):
+def test_where_nothing_was_chosen_nothing_is_proven_and_nobody_is_asked(control: Any, sync_008: Control) -> None:
+    """Red, not skipped: marking a failed `choose` success by hand must not make the run green."""
+    with pytest.raises(NothingProven):
         control.get_task("judge").work(context())
+    with pytest.raises(AirflowSkipException):
+        control.get_task(f"compare.{WORKER}").work(context())
     with pytest.raises(AirflowSkipException):
         control.get_task("sign_off").execute(context())
     assert sync_008.calls == []
@@ -614,3 +618,25 @@ def test_a_decision_that_nobody_made_is_not_kept(control: Any, sync_008: Control
     with pytest.raises(TerminalError, match="marked success by hand"):
         control.get_task("keep").work(context({("judge", "judged"): {"control_run_id": 3}}))
     assert sync_008.calls == []
+
+
+@pytest.mark.parametrize(
+    ("judged", "decision"),
+    [
+        ({"verdict": "mismatched", "broken": []}, {"is_approved": True}),
+        ({"verdict": "unverified", "broken": []}, {"is_approved": True}),
+        ({"verdict": "matched", "broken": [CLIENT]}, {"is_approved": True}),
+        ({"verdict": "matched", "broken": []}, {"is_approved": False}),
+        ({"verdict": "matched", "broken": []}, None),
+        (None, {"is_approved": True}),
+    ],
+)
+def test_marking_a_task_success_by_hand_proves_nothing(control: Any, judged: Any, decision: Any) -> None:
+    with pytest.raises(NothingProven):
+        control.get_task("proven").work(context({("judge", "judged"): judged, "sign_off": decision}))
+
+
+def test_a_matched_and_signed_control_is_proven(control: Any) -> None:
+    handed = {("judge", "judged"): {"verdict": "matched", "broken": []}, "sign_off": {"is_approved": True}}
+
+    control.get_task("proven").work(context(handed))

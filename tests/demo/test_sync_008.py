@@ -18,7 +18,6 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 CONTROL, DAILY = "sync_008", "sync_compare_daily"
 ONLY_THIS = {"jobs": [JOB]}
-NOBODY_IS_QUICKER_S = 4
 
 
 @pytest.fixture(scope="module")
@@ -40,22 +39,13 @@ def waiting_for_its_owner(house: House, conf: dict[str, Any]) -> DagRun:
 
 
 def await_sign_off(house: House, run: DagRun) -> None:
-    """Wait until the owner is asked, and as long as no person is quicker.
-
-    Airflow 3.3 takes an answer that comes before its scheduler knows that the asking process has ended, 1 or 2 s, for a
-    lost task: it forgets the answer and asks again.
-    """
-    asked_since: list[float] = []
-
     def is_asked() -> bool:
         time.sleep(0.5)  # each look costs the API server two queries
         house.airflow.require_running()
         assert not house.airflow.api.run(CONTROL, run.run_id).is_over, house.tasks(run)
-        if house.tasks(run)["sign_off"][0] == "awaiting_input":
-            asked_since.append(time.monotonic())
-        return bool(asked_since) and time.monotonic() - asked_since[0] > NOBODY_IS_QUICKER_S
+        return house.tasks(run)["sign_off"][0] == "awaiting_input"
 
-    until("the owner is asked", is_asked, seconds=120)
+    until("the owner is asked", is_asked, seconds=180)
 
 
 def task_path(run: DagRun, task: str) -> str:
@@ -65,6 +55,26 @@ def task_path(run: DagRun, task: str) -> str:
 def answer(house: House, run: DagRun, option: str, note: str | None = None) -> None:
     said = {"chosen_options": [option], "params_input": {"note": note}}
     house.airflow.api._call("PATCH", f"{task_path(run, 'sign_off')}/-1/hitlDetails", said)
+
+
+def decide(house: House, run: DagRun, option: str, note: str | None = None) -> str:
+    """Answer as the owner, and wait until Airflow has taken it.
+
+    An answer within a second or two, before the scheduler knows that the asking process has ended, Airflow 3.3 takes for
+    a lost task: it forgets the answer and asks again. So this answers whenever it is asked.
+    """
+    ends: list[str] = []
+
+    def is_taken() -> bool:
+        time.sleep(1)
+        state, _try = house.tasks(run)["sign_off"]
+        if state == "awaiting_input" and not house.get(f"{task_path(run, 'sign_off')}/-1/hitlDetails")["responded_at"]:
+            answer(house, run, option, note)
+        ends.append(state)
+        return state in ("success", "failed")
+
+    until("the answer is taken", is_taken, seconds=180)
+    return ends[-1]
 
 
 def ended(house: House, run: DagRun) -> tuple[str, dict[str, str]]:
@@ -88,7 +98,7 @@ def test_a_copy_that_matches_is_signed_by_its_owner_and_the_run_is_green(house: 
     assert [user["id"] for user in shown["assigned_users"]] == [USER]
     assert "is matched" in shown["subject"]
     assert control_run(house, run)["html_path"] in shown["body"]
-    answer(house, run, "Sign")
+    assert decide(house, run, "Sign") == "success"
 
     state, tasks = ended(house, run)
     assert (state, {*tasks.values()}) == ("success", {"success"})
@@ -99,17 +109,16 @@ def test_a_copy_that_matches_is_signed_by_its_owner_and_the_run_is_green(house: 
 
 
 def test_a_copy_that_differs_is_red_in_both_dags_and_its_owner_confirms_to_have_seen_it(house: House) -> None:
-    spoil = "update hr.employee set pay_status = 'X' where ctid = (select min(ctid) from hr.employee)"
-    house.sql("payroll", spoil)
+    one = "where ctid = (select min(ctid) from hr.employee)"
+    house.sql("payroll", f"update hr.employee set annual_salary = annual_salary + 1 {one}")
 
     daily = house.airflow.api.trigger(DAILY, ONLY_THIS)
     run = waiting_for_its_owner(house, ONLY_THIS | {"reason": "OPS-1"})
-    answer(house, run, "Sign")
-    until("signing without a note is refused", lambda: house.tasks(run)["sign_off"][0] == "failed", seconds=60)
+    assert decide(house, run, "Sign") == "failed", "signed without a note"
     clear = {"dry_run": False, "task_ids": ["sign_off"], "dag_run_id": run.run_id, "include_downstream": True}
     house.airflow.api._call("POST", f"/dags/{CONTROL}/clearTaskInstances", clear)
     await_sign_off(house, run)
-    answer(house, run, "Sign", note="OPS-2 mends it")
+    assert decide(house, run, "Sign", note="OPS-2 mends it") == "success"
 
     assert ended(house, run) == (
         "failed",
@@ -121,7 +130,7 @@ def test_a_copy_that_differs_is_red_in_both_dags_and_its_owner_confirms_to_have_
     kept = control_run(house, run)
     assert (kept["verdict"], kept["state"], kept["note"]) == ("mismatched", "signed", "OPS-2 mends it")
     assert ended(house, daily) == ("failed", {"choose": "success", f"compare.{JOB}": "failed", "tell": "success"})
-    told = house.get("/assets/events?order_by=-id&limit=10")["asset_events"]
+    told = house.get("/assets/events?limit=100")["asset_events"]
     assert {(event["source_dag_id"], event["source_task_id"]) for event in told} >= {(CONTROL, "tell"), (DAILY, "tell")}
     with pytest.raises(DemoError, match="409"):  # a decision is taken once
         answer(house, run, "Reject", note="changed my mind")
@@ -129,7 +138,7 @@ def test_a_copy_that_differs_is_red_in_both_dags_and_its_owner_confirms_to_have_
 
 def test_a_report_that_its_owner_rejects_is_kept_and_the_run_is_red(house: House) -> None:
     run = waiting_for_its_owner(house, ONLY_THIS | {"sample_percent": 50})
-    answer(house, run, "Reject", note="a sample is no evidence")
+    assert decide(house, run, "Reject", note="a sample is no evidence") == "success"
 
     state, tasks = ended(house, run)
     assert (state, tasks["sign_off"], tasks["keep"], tasks["proven"]) == (

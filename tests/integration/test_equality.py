@@ -479,3 +479,19 @@ def test_a_collation_that_ignores_case_is_believed_as_the_loader_believes_it(ser
     (told,) = judged(servers, field("text"), [("'Ann'::text", "'ANN'::text collate blunt")])
 
     assert told == SECOND_LOOK
+
+
+def test_no_collation_of_a_column_decides_what_a_mapping_declares(servers: Engine) -> None:
+    known = servers.session.execute("select from pg_collation where collname = 'tr-x-icu'").rowcount
+    if not known:
+        pytest.skip("this server was built without ICU")
+    servers.session.execute(
+        "create collation if not exists blunt (provider = icu, locale = 'und-u-ks-level2', deterministic = false)"
+    )
+
+    told = judged(servers, field("text", ignore=["case", "whitespace"]), [
+        ("'INN  I'::text collate \"tr-x-icu\"", "'inn i'::text collate blunt"),
+        ("'Ann'::text collate blunt", "'ann'::text collate \"C\""),
+    ])  # fmt: skip
+
+    assert told == [SAME, SAME]

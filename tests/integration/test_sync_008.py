@@ -7,13 +7,14 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from syncline import steps
-from syncline.adapters import judging, project
+from syncline.adapters import control_report, judging, project, record_judging
 from syncline.adapters.control_report import neutral, shown_key
 from syncline.core.control_runs import ControlRun
 from syncline.core.errors import TerminalError
@@ -138,6 +139,8 @@ def test_the_lowest_match_ratio_of_the_jobs_is_told(book: Book) -> None:
     run = judged(JOB, OTHER)
 
     assert (run.verdict, run.match_ratio) == (Verdict.MISMATCHED, 0.9985)
+    of_jobs = {line["job_id"]: line["verdict"] for line in lines_of(run) if line["kind"] == "job"}
+    assert of_jobs == {JOB: "mismatched", OTHER: "matched"}
     row = book.lab.ledger("select state, verdict, match_ratio, comparison_ids from ledger.control_run")
     assert row == [{"state": "drafted", "verdict": "mismatched", "match_ratio": 0.9985, "comparison_ids": [1, 2]}]
 
@@ -420,6 +423,45 @@ def test_a_report_is_signed_once_and_kept_with_its_signature(book: Book) -> None
     with pytest.raises(TerminalError, match="is signed or refused"):
         judged()
     assert audited(book) == ["control_drafted", "control_signed"]
+
+
+def test_a_report_that_is_being_replaced_is_not_signed(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    book.compared()
+    run = judged()
+    monkeypatch.setattr(record_judging, "judge", lambda *_, **__: 1 / 0)  # the second judge dies on its way
+    with pytest.raises(ZeroDivisionError):
+        judged()
+
+    with pytest.raises(TerminalError, match="it is not judged"):
+        sync_008.sign(run.control_run_id, is_approved=True, signer="head")
+    assert not (project.var() / run.html_path).with_name("report_signed.html").exists()
+
+
+def test_of_two_who_decide_at_the_same_time_one_is_refused(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    book.compared()
+    run = judged()
+    write_signed = control_report.write_signed
+    with ThreadPoolExecutor(1) as pool:
+        others: list[Future[None]] = []
+
+        def while_another_refuses(*said: Any) -> Any:
+            monkeypatch.setattr(control_report, "write_signed", write_signed)
+            others.append(
+                pool.submit(sync_008.sign, run.control_run_id, is_approved=False, signer="the slower", note="no")
+            )
+            waits = "select pid from pg_stat_activity where wait_event_type = 'Lock' and query like '%for update'"
+            while not book.lab.ledger(waits):
+                pass
+            return write_signed(*said)
+
+        monkeypatch.setattr(control_report, "write_signed", while_another_refuses)
+        sync_008.sign(run.control_run_id, is_approved=True, signer="the quicker")
+
+        with pytest.raises(TerminalError, match="is signed already"):
+            others[0].result(30)
+
+    assert state(book)["signer"] == "the quicker"
+    assert sync_008.verify(run.control_run_id) == []
 
 
 def test_a_refusal_is_final_too(book: Book) -> None:

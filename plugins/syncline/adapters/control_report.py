@@ -161,7 +161,7 @@ def _write_csv(report: Report, path: Path, keys: Keys) -> dict[str, list[dict[st
         writer = csv.DictWriter(out, COLUMNS, restval="", quoting=csv.QUOTE_ALL)
         writer.writeheader()
         for job, one in report.parts:
-            writer.writerow(_neutral(_job_line(job, one)))
+            writer.writerow(_neutral(_job_line(report, job, one)))
             writer.writerows(map(_neutral, _count_lines(job, one)))
             shown[job.id] = []
             if one.summary is None:
@@ -179,8 +179,8 @@ def _of_job(job: SyncJob) -> dict[str, Any]:
     return {"consumer": job.target.connection, "job_id": job.id}
 
 
-def _job_line(job: SyncJob, one: Compared) -> dict[str, Any]:
-    line = {"kind": "job", **_of_job(job), "verdict": _verdict(one).value, "reason": one.unproven}
+def _job_line(report: Report, job: SyncJob, one: Compared) -> dict[str, Any]:
+    line = {"kind": "job", **_of_job(job), "verdict": _verdict(report, one).value, "reason": one.unproven}
     if (said := one.summary) is None:
         return line
     return line | {
@@ -254,20 +254,21 @@ def neutral(text: str) -> str:
 def _page(report: Report, keys: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
     return {
         "report": report,
-        "jobs": [_section(job, one, keys[job.id]) for job, one in report.parts],
+        "jobs": [_section(report, job, one, keys[job.id]) for job, one in report.parts],
         "checks": [_check(says, outcome) for says, outcome in report.checks],
         "owners": sorted({job.manifest.owner.business for job, _ in report.parts}),
         "csv_name": CSV,
     }
 
 
-def _verdict(one: Compared) -> Verdict:
-    if one.unproven or one.summary is None:
+def _verdict(report: Report, one: Compared) -> Verdict:
+    """What a job contributes to the control's verdict: it may differ a little and still match as agreed."""
+    if one.unproven:
         return Verdict.UNVERIFIED
-    return one.summary.verdict
+    return Verdict.MATCHED if one.total.holds(report.match_ratio_min) else Verdict.MISMATCHED
 
 
-def _section(job: SyncJob, one: Compared, keys: list[dict[str, Any]]) -> dict[str, Any]:
+def _section(report: Report, job: SyncJob, one: Compared, keys: list[dict[str, Any]]) -> dict[str, Any]:
     differing = {tenant: tally for tenant, tally in one.tenants.items() if tally.differing_rows}
     worst = sorted(differing.items(), key=lambda each: (-each[1].unexcused_rows, -each[1].differing_rows, each[0]))
     return {
@@ -276,7 +277,7 @@ def _section(job: SyncJob, one: Compared, keys: list[dict[str, Any]]) -> dict[st
         "compared": one,
         "summary": one.summary,
         "total": one.total,
-        "verdict": _verdict(one),
+        "verdict": _verdict(report, one),
         "has_fields": one.summary is not None and one.summary.depth is Depth.RECORDS,
         "causes": _causes(one),
         "fields": _fields(job, one),

@@ -31,7 +31,7 @@ from psycopg.sql import Composable
 
 from syncline.adapters import connections, hash_keys
 from syncline.adapters.catalog import read_catalog
-from syncline.adapters.comparing import Ranges
+from syncline.adapters.comparing import Listing, Ranges
 from syncline.adapters.failpoints import after_each
 from syncline.adapters.failures import telling
 from syncline.adapters.identity import read_identity
@@ -205,6 +205,11 @@ class Source:
         """Add up what a statement of core.checksums says about this side."""
         with self._telling("comparing"):
             ranges.ask(self._session, checksums)
+
+    def list_rows(self, rows: Composable, listing: Listing) -> None:
+        """Tell single rows by their hashes."""
+        with self._telling("comparing"):
+            listing.ask(self._session, rows)
 
     def living(self, batch: Batch) -> list[Composable]:
         """Conditions over `s` of the rows that the copy should hold, whenever they changed."""

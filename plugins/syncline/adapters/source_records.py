@@ -15,13 +15,13 @@ from psycopg import sql
 from psycopg.sql import Composable
 
 from syncline.adapters.source import Source, deleted_column, filter_of
-from syncline.core.checksums import MAPPED, Columns, hash_of, in_hashes
-from syncline.core.compile import DELETED, REJECT, compile_mapping, mapped_key
-from syncline.core.equality import spelled
+from syncline.core.checksums import MAPPED, NOT_HELD, Columns, hash_of, in_hashes
+from syncline.core.compile import DELETED, REJECT, CompiledMapping, compile_mapping, mapped_key
 from syncline.core.models import table_identifier
 from syncline.core.transforms import template
+from syncline.core.values import Batch
 
-FILTERED, OWED, OVERDUE = "0filtered", "0owed", "0overdue"
+FILTERED, OWED, OVERDUE, PLACE = "0filtered", "0owed", "0overdue", "0place"
 
 
 @dataclass(frozen=True)
@@ -41,37 +41,62 @@ class Published:
 
 
 def records(
-    here: Source, fields: Iterable[str], hashed: Iterable[str], where: Composable | None, published: Published | None
+    here: Source, fields: Iterable[str], hashed: Columns, where: Composable, published: Published | None
 ) -> Composable:
-    """The statement whose rows adapters/target/records.py takes: fields, flags, and a hash of some fields.
+    """The statement whose rows adapters/target/records.py takes: fields, flags, and a hash.
 
     Args:
+        hashed: What is hashed, over the mapped row `m`.
         where: Condition over `s`.
     """
-    mapping = here.job.mapping
-    compiled = compile_mapping(
-        mapping,
+    compiled = _compiled(here, where, published)
+    said: list[Composable] = [sql.Identifier(MAPPED, name) for name in fields]
+    said += [sql.Identifier(MAPPED, DELETED), template("{r} is not null", r=sql.Identifier(MAPPED, REJECT))]
+    said += [sql.Identifier(MAPPED, name) for name in (FILTERED, OWED, OVERDUE)]
+    said.append(hash_of(hashed))
+    return sql.SQL("select {} from (\n{}\noffset 0) as m").format(sql.SQL(", ").join(said), compiled.select)
+
+
+def listing(here: Source, hashed: Columns, where: Composable) -> Composable:
+    """The statement for adapters.comparing.Listing: per row the hash of its key, of what is compared, and its place.
+
+    A rejected row has a hash that no copy has; one that is flagged deleted, or that the filter leaves out, has none.
+    """
+    job = here.job
+    key = hash_of({name: (m(name), job.mapping.fields[name].type) for name in job.target.key})
+    return template(
+        "select {key}, case when {deleted} or {filtered} then {not_held}::bigint when {reject} is not null then ~{key}"
+        " else {hash} end, {place} from (\n{select}\noffset 0) as m",
+        key=key,
+        deleted=m(DELETED),
+        filtered=m(FILTERED),
+        not_held=sql.Literal(NOT_HELD),
+        reject=m(REJECT),
+        hash=hash_of(hashed),
+        place=template("coalesce({p}, '(0,0)')", p=m(PLACE)),
+        select=_compiled(here, where, None).select,
+    )
+
+
+def _compiled(here: Source, where: Composable, published: Published | None) -> CompiledMapping:
+    return compile_mapping(
+        here.job.mapping,
         _with_flags(here, published),
         where=where,
         deleted=deleted_column(here.job),
         key=here.job.target.key,
-        carried=(FILTERED, OWED, OVERDUE),
+        carried=(FILTERED, OWED, OVERDUE, PLACE),
     )
-    said: list[Composable] = [sql.Identifier(MAPPED, name) for name in fields]
-    said += [sql.Identifier(MAPPED, DELETED), template("{r} is not null", r=sql.Identifier(MAPPED, REJECT))]
-    said += [sql.Identifier(MAPPED, name) for name in (FILTERED, OWED, OVERDUE)]
-    said.append(hash_of(mapped_spellings(here, hashed)))
-    return sql.SQL("select {} from (\n{}\noffset 0) as m").format(sql.SQL(", ").join(said), compiled.select)
 
 
-def mapped_spellings(here: Source, names: Iterable[str] | None = None) -> Columns:
-    """What is hashed of a mapped row `m`."""
-    fields = here.job.mapping.fields
-    return {name: spelled(sql.Identifier(MAPPED, name), fields[name]) for name in names or fields}
+def m(name: str) -> Composable:
+    """A column of a mapped row."""
+    return sql.Identifier(MAPPED, name)
 
 
-def of_tenants(here: Source, tenants: Iterable[str] | None) -> list[Composable]:
-    """The condition over `s` that a row belongs to one of these tenants; none where all are meant."""
+def of_tenants(here: Source, batch: Batch) -> list[Composable]:
+    """The condition over `s` that a row belongs to one of the asked tenants; none where all are meant."""
+    tenants = batch.tenants
     if tenants is None or here.job.source.tenant is None:
         return []
     column = sql.Identifier("s", here.job.source.tenant)
@@ -104,10 +129,11 @@ def _with_flags(here: Source, published: Published | None) -> Composable:
     kept = filter_of(here.job)
     owed, overdue = _owed(here, published)
     return template(
-        "(select s.*, {filtered} as {f}, {owed} as {o}, {overdue} as {l} from {table} as s)",
+        "(select s.*, {filtered} as {f}, {owed} as {o}, {overdue} as {l}, {place} as {p} from {table} as s)",
         filtered=template("({kept}) is not true", kept=kept) if kept is not None else sql.SQL("false"),
         owed=owed, overdue=overdue, table=table_identifier(here.job.source.table),
-        f=sql.Identifier(FILTERED), o=sql.Identifier(OWED), l=sql.Identifier(OVERDUE),
+        f=sql.Identifier(FILTERED), o=sql.Identifier(OWED), l=sql.Identifier(OVERDUE), p=sql.Identifier(PLACE),
+        place=sql.SQL("s.ctid" if here.blocks() is not None else "null::tid"),
     )  # fmt: skip
 
 

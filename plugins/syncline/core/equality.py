@@ -22,7 +22,7 @@ from syncline.core.text_forms import json_form, similarity, text_form, words_for
 from syncline.core.transforms import template
 from syncline.core.transforms.codes import looked_up
 from syncline.core.transforms.text import once
-from syncline.core.types import TEXT, PgType
+from syncline.core.types import NUMERIC, TEXT, PgType
 
 INTERVAL, TIMESTAMP, BYTEA = (PgType(name) for name in ("interval", "timestamp", "bytea"))
 # Types whose equality calls two spellings equal that the loader tells apart, or that have none.
@@ -32,9 +32,7 @@ ELEMENTS = {"text": "text", "number": "numeric", "money": "numeric", "float": "d
 # A float becomes numeric by its shortest text: the cast itself keeps 15 digits, and would make two values one.
 # (oids of bigint, smallint, integer, numeric; of a domain the text is taken too, which is slower and right.)
 AS_NUMBER = "case when pg_typeof({v})::oid in (20, 21, 23, 1700) then ({v})::numeric else ({v})::text::numeric end"
-# Numbers are hashed by their bytes. PostgreSQL's own hash of numeric takes 5 and -5 for one value, and NULL, NaN and
-# infinity; that of floats takes NULL for zero.
-BYTES_OF_NUMBER = "numeric_send(trim_scale({v}))"
+# Floats are hashed by their bytes: PostgreSQL's own hash takes NULL for zero.
 BYTES_OF_FLOAT = "float8send(case when ({v}) = 'NaN' then 'NaN' else ({v})::double precision + 0 end)"  # -0 + 0 is 0
 # A copy may be a timestamp. Days after the last one get moments that no day is: dates reach further.
 AS_TIMESTAMP = (
@@ -49,27 +47,33 @@ ARE_PADDED = (
 )
 
 
-def spelled(value: Composable, field: FieldMap) -> tuple[Composable, PgType]:
+def spelled(value: Composable, field: FieldMap, stored: PgType | None = None) -> tuple[Composable, PgType]:
     """A value's spelling, with its type, for a checksum: equal spellings are equal values, on any supported server.
 
     Two things may be spelled differently and be equal, which costs a second look: what lies on both sides of a
     tolerance's bucket, and letters that two servers normalise by Unicode of different years.
+
+    Args:
+        stored: Type of the copy's column, told for both sides: where it is of the field's family nothing is converted.
     """
     equal, kind = field.equal, field.type
+    is_as_declared = stored is not None and stored.family == kind.family
     if (tolerance := _tolerance(equal)) is not None:
         # div is exact, and cuts towards zero: buckets of half the width, of which the middle one is a whole wide.
         half = sql.Literal(tolerance / 2)
-        return _by_bytes(template("div({v}, {half})", v=_measured(value, kind), half=half))
+        return template("div({v}, {half})", v=_measured(value, kind), half=half), NUMERIC
     if equal.is_json:
         return template("({v})::text", v=_form(value, field)), TEXT
     if equal.words:
         form = _form(value, field)
-        return (form, TEXT) if kind.family == "text" else _by_bytes(form)
+        return form, TEXT if kind.family == "text" else NUMERIC
     if kind.is_array:  # by text: the hash of an array knows neither its bounds nor its dimensions
         return template("({v})::{t}::text", v=value, t=_elements(kind)), TEXT
     match kind.family:
+        case "number" | "date" | "time" if is_as_declared:
+            return value, kind
         case "number" | "money":
-            return _by_bytes(_measured(value, kind))
+            return _measured(value, kind), NUMERIC
         case "float":
             return template(BYTES_OF_FLOAT, v=value), BYTEA
         case "date":
@@ -149,10 +153,6 @@ def _measured(value: Composable, kind: PgType) -> Composable:
         case "money":
             return template("({v})::numeric", v=value)
     return template("extract(epoch from ({v}))", v=value)
-
-
-def _by_bytes(number: Composable) -> tuple[Composable, PgType]:
-    return template(BYTES_OF_NUMBER, v=number), BYTEA
 
 
 def _tolerance(equal: Equality) -> Decimal | None:

@@ -36,6 +36,7 @@ from syncline.orchestration.comparison_operators import (
     CompareDaily,
     Judge,
     Keep,
+    Proven,
     SignOff,
 )
 from syncline.orchestration.pools import source_pool
@@ -91,7 +92,7 @@ def build_control_dag(found: Known) -> DAG:
     judge = Judge(task_id="judge", doc_md=COMPARISON_TASKS["judge"], **common)
     sign_off = SignOff(task_id="sign_off", doc_md=COMPARISON_TASKS["sign_off"], **common)
     keep = Keep(task_id="keep", doc_md=COMPARISON_TASKS["keep"], **common)
-    proven = EmptyOperator(task_id="proven", doc_md=COMPARISON_TASKS["proven"], **common)
+    proven = Proven(task_id="proven", doc_md=COMPARISON_TASKS["proven"], **common)
     choose >> _compare(CompareControl, found, dag) >> judge >> sign_off >> keep >> proven
     choose >> judge  # also where no manifest can be compared
     [choose, judge] >> proven

@@ -82,7 +82,8 @@ nothing is `unverified`. It writes the report and records the run in the ledger 
 comparisons failed.
 
 *Red with `ControlNotMatched`, `ControlIncomplete`*: it is judged, and no proof; `sign_off` asks the owner
-nevertheless. *Red otherwise*: nothing is recorded; mend what the log names and clear it.""",
+nevertheless. *Red with `NothingProven`*: `choose` chose nothing. *Red otherwise*: nothing is recorded; mend what
+the log names and clear it.""",
     "sign_off": """\
 **Asks the control's owner** under Required Actions: **Sign** confirms to have seen the report, whatever it says;
 what is not `matched` is signed with a note. **Reject** says that it is no evidence, and needs a note too.
@@ -102,9 +103,10 @@ new run.
 *Red otherwise*: clear it. If it says that the run is signed already, the decision is kept: there is nothing to
 do.""",
     "proven": """\
-**Green only where the control is `matched` and the owner signed.** It does nothing.
+**Green only where the control is `matched` and the owner signed.** It only looks at what was handed on.
 
-*Orange (`upstream_failed`)*: see the red task before it. *Red*: does not happen.""",
+*Orange (`upstream_failed`)*: see the red task before it. *Red*: a task before it was marked success by hand, and
+that proves nothing.""",
     "tell": """\
 **Updates the asset** `sync://comparisons`, whatever the comparisons found: published tables about reconciliation
 are built anew.

@@ -80,6 +80,10 @@ class ControlIncomplete(ToldAlready):
         )
 
 
+class NothingProven(ToldAlready):
+    """Nothing is proven, and the task before it says why."""
+
+
 class ReportRejected(ToldAlready):
     """The owner of the control does not accept the report."""
 
@@ -145,7 +149,7 @@ class Compare(StepTask):
         return f"{self.job.id} compare"
 
     def work(self, context: Any) -> int:
-        if self.job.id not in context["ti"].xcom_pull(task_ids="choose"):
+        if self.job.id not in (context["ti"].xcom_pull(task_ids="choose") or ()):
             raise AirflowSkipException(f"this run does not ask for {self.job.id}")
         wait_for_window(self.job, "compare", context)
         found = self.compare(context)
@@ -188,7 +192,7 @@ class Judge(StepTask):
         ti = context["ti"]
         job_ids = ti.xcom_pull(task_ids="choose")
         if job_ids is None:
-            raise AirflowSkipException("`choose` chose nothing, so there is nothing to judge")
+            raise NothingProven(f"{CONTROL_DAG}: `choose` chose nothing, see there. Nothing was compared or judged.")
         run: ControlRun = sync_008.judge(context["dag_run"].run_id, job_ids)
         broken: list[str] = ti.xcom_pull(task_ids="choose", key=BROKEN) or []
         ti.xcom_push(key=JUDGED, value=_told(run, broken))
@@ -325,6 +329,19 @@ class Keep(StepTask):
         alerting.over(CONTROL_DAG, "SYNC-007")
         if not decision["is_approved"]:
             raise ReportRejected(judged["control_run_id"], decision["signer"])
+
+
+class Proven(StepTask):
+    """Green only where the control is matched and signed, whatever was marked success by hand before it."""
+
+    def work(self, context: Any) -> None:
+        judged = context["ti"].xcom_pull(task_ids="judge", key=JUDGED) or {}
+        decision = context["ti"].xcom_pull(task_ids="sign_off") or {}
+        if judged.get("verdict") != Verdict.MATCHED or judged.get("broken") or not decision.get("is_approved"):
+            raise NothingProven(
+                f"{CONTROL_DAG}: not matched, or not signed; a task was marked success by hand. Nothing is proven. "
+                f"Clear that task, or trigger {CONTROL_DAG} again."
+            )
 
 
 def alert_failed(context: Any) -> None:

@@ -105,7 +105,9 @@ def repair_plan(
         for one in made.of(Action.SEND, Action.DELETE, Action.ESCALATE)[:show]
     ]  # fmt: skip
     if as_json:
-        actions = {action: sum(n for (done, _), n in rows.items() if done is action) for action in Action}
+        actions: dict[str, Any] = {
+            action: sum(n for (done, _), n in rows.items() if done is action) for action in Action
+        }
         told: dict[str, Any] = {
             "job_id": made.job.id,
             "comparison_id": comparison,

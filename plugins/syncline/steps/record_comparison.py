@@ -14,29 +14,38 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
+import numpy as np
 import psycopg
 from psycopg import sql
 from psycopg.sql import Composable
 
 from syncline.adapters import ledger
-from syncline.adapters.comparing import Ranges, side_by_side
+from syncline.adapters.comparing import Listing, Ranges, candidates, side_by_side
 from syncline.adapters.failpoints import failpoint
 from syncline.adapters.ledger import Ledger
 from syncline.adapters.source import Source, reading
-from syncline.adapters.source_records import Published, mapped_spellings, of_keys, of_tenants, records
-from syncline.adapters.target.records import Records, Where, comparing
-from syncline.core.checksums import Columns, hash_of, in_ranges, mapped_checksums, range_of
+from syncline.adapters.source_records import PLACE, Published, listing, m, of_keys, of_tenants, records
+from syncline.adapters.target.records import Records, comparing
+from syncline.core.checksums import (
+    Columns,
+    at_places,
+    hash_of,
+    in_hashes,
+    in_ranges,
+    mapped_checksums,
+    range_of,
+)
 from syncline.core.compile import mapped_key
 from syncline.core.errors import SynclineError, TerminalError
 from syncline.core.job import SyncJob
-from syncline.core.parts import Part, divide
+from syncline.core.parts import divide
 from syncline.core.record_comparison import (
     Cause,
     ComparisonRequest,
@@ -51,8 +60,13 @@ from syncline.core.values import TOTAL, Batch, Mode, State, Verdict
 from syncline.steps.compiling import blocks_of, compile_batch
 from syncline.steps.scope import scope
 
-ROWS_PER_RANGE = 64  # a range that differs costs so many rows; more ranges cost the servers memory
+ROWS_PER_RANGE = 2_048  # of the first pass: a thousand ranges stay in a processor's cache, 65,000 cost a third more
+BITS_FIRST_MAX = 14
+BITS_MORE = 6  # by which ranges that differ are divided further
 BITS_MAX = 20
+HALVED_SHARE_MAX = 0.5  # of the ranges; where more differ, the differences are everywhere
+LISTED_ROWS_MAX = 500_000  # rows of differing ranges that are told one by one, 22 bytes each
+PLACES_MAX = 50_000  # rows that are then fetched one by one
 SESSIONS_MAX = 2  # at the source, at one time
 SETTLE_S = 0.5  # between two looks at a difference: what is on its way has arrived by then
 LOOKS_MAX = 8  # what changed between all of them is in flight
@@ -74,6 +88,7 @@ class _Seen:
     sampled_rows: int = 0
     bits: int = 0
     ranges: list[int] = field(default_factory=list)
+    rows_in_ranges: int = 0
 
 
 def compare_records(job: SyncJob, request: ComparisonRequest, *, settle_s: float = SETTLE_S) -> ComparisonSummary:
@@ -139,121 +154,177 @@ class _Comparison:
     # --- looks
 
     def _look_first(self, there: Records) -> int:
-        """Counts, checksums, a look into the ranges that differ; returns how many records to look at again."""
-        self.published = self.book.last_published(self.job)
-        known, grants = self.book.known_tenants(self.job.id), there.grants()
-        with reading(self.job) as here:
-            here.preflight()
-            _require_comparable(self.job, here, there)
-            self.looked_at = time.monotonic()
-            cut_off = here.cut_off()
-            tenants = scope(self.job, self.batch, self._source_tenants(here) | known, grants)
-            with there.looking(tenants) as target_as_of:
-                if self.begun.progress:
-                    self._go_on(cut_off.source_as_of, target_as_of)
-                else:
-                    self._hash(here, there, cut_off.source_as_of, target_as_of)
-                if not self.seen.ranges:
-                    return 0
-                log.info(
-                    "looking into ranges that differ job=%s comparison=%d ranges=%d",
-                    self.job.id, self.begun.comparison_id, len(self.seen.ranges),
-                )  # fmt: skip
-                key = mapped_key(self.job.mapping, self.job.target.key)
-                where = in_ranges(key, self.seen.bits, self.seen.ranges)
-                self._judge(here, there, 1, [where, *_given(self._sample(key))], self.seen.ranges)
+        """Counts, checksums, a look at the records that may differ; returns how many to look at again."""
+        with self._both(there) as (here, target_as_of):
+            source_as_of = here.cut_off().source_as_of
+            if self.begun.progress:
+                self._go_on(source_as_of, target_as_of)
+            else:
+                self._hash(here, there, source_as_of, target_as_of)
+            if not self.seen.ranges:
+                return 0
+            self._look_into(here, there)
         return there.settle_excused(1)
 
     def _look_again(self, there: Records, look: int) -> int:
         """Look once more at what has not settled, under new snapshots, a moment later."""
         time.sleep(max(0.0, self.looked_at + self.settle_s - time.monotonic()))
         keys = there.unsettled(KEYS_AT_ONCE + 1)
-        known, grants = self.book.known_tenants(self.job.id), there.grants()
-        self.published = self.book.last_published(self.job)
-        with reading(self.job) as here:
-            here.preflight()
-            self.looked_at = time.monotonic()
-            here.cut_off()  # the snapshot is taken here, beside the copy's
-            tenants = scope(self.job, self.batch, {*self.seen.source_rows} | known, grants)
-            with there.looking(tenants):
-                if len(keys) <= KEYS_AT_ONCE:
-                    where, ranges = of_keys(here, keys), None
-                else:
-                    key = mapped_key(self.job.mapping, self.job.target.key)
-                    where, ranges = in_ranges(key, self.seen.bits, self.seen.ranges), self.seen.ranges
-                self._judge(here, there, look, [where], ranges)
+        with self._both(there) as (here, _):
+            if len(keys) <= KEYS_AT_ONCE:
+                self._judge(here, there, look, of_keys(here, keys), None)
+            else:
+                self._judge_ranges(here, there, look)
         return there.settle(look)
 
+    @contextmanager
+    def _both(self, there: Records) -> Iterator[tuple[Source, datetime]]:
+        """One instant of both sides, taken together; what must have arrived by then is known before."""
+        self.published = self.book.last_published(self.job)
+        known, grants = self.book.known_tenants(self.job.id), there.grants()
+        with reading(self.job) as here:
+            here.preflight()
+            _require_comparable(self.job, here, there)
+            self.looked_at = time.monotonic()
+            here.cut_off()  # the first statement takes the snapshot
+            if not self.seen.source_rows:
+                self.seen.source_rows = here.count(self.batch).tenants
+            with there.looking(scope(self.job, self.batch, {*self.seen.source_rows} | known, grants)) as target_as_of:
+                yield here, target_as_of
+
+    def _look_into(self, here: Source, there: Records) -> None:
+        """Look at single records of the ranges that differ: those whose hashes say so, or all where they are many."""
+        seen = self.seen
+        log.info(
+            "looking into ranges that differ job=%s comparison=%d ranges=%d of=%d",
+            self.job.id, self.begun.comparison_id, len(seen.ranges), 2**seen.bits,
+        )  # fmt: skip
+        if seen.rows_in_ranges > LISTED_ROWS_MAX:
+            return self._judge_ranges(here, there, 1)
+        of_source, of_copy = Listing(), Listing()
+        where = sql.SQL(" and ").join([self._in_ranges(self._key), *of_tenants(here, self.batch)])
+        select = listing(here, self._spellings(there), where)
+        side_by_side(
+            [
+                (here.session, partial(here.list_rows, select, of_source)),
+                (there.session, partial(there.list_rows, of_copy, [self._in_ranges(there.key())])),
+            ]
+        )
+        found = candidates(of_source, of_copy)
+        if len(found.keys) > PLACES_MAX:
+            return self._judge_ranges(here, there, 1)
+        in_source = at_places(sql.Identifier("s", PLACE), found.here) if here.blocks() else in_hashes(self._key, found.keys)
+        in_copy = there.at_places(found.there) if there.has_places else in_hashes(there.key(), found.keys)
+        self._judge(here, there, 1, in_source, [in_copy])
+
+    def _judge_ranges(self, here: Source, there: Records, look: int) -> None:
+        self._judge(here, there, look, self._in_ranges(self._key), [self._in_ranges(there.key())])
+
     def _judge(
-        self, here: Source, there: Records, look: int, where: list[Composable], ranges: list[int] | None
+        self, here: Source, there: Records, look: int, in_source: Composable, in_copy: list[Composable] | None
     ) -> None:
-        where = [*where, *of_tenants(here, self.request.tenants)]
-        select = records(here, there.fields, there.hashed, sql.SQL(" and ").join(where), self.published)
+        where = sql.SQL(" and ").join([in_source, *of_tenants(here, self.batch)])
+        select = records(here, there.fields, self._spellings(there, there.hashed), where, self.published)
         with closing(blocks_of(here, select)) as blocks, closing(self.book.waiting_keys(self.job.id)) as waiting:
             there.take(blocks, (letter.target_key for letter in waiting))
-        sample = self._sample(there.key()) if ranges is not None else None
         held = self.published is not None and self.published.is_held
-        there.judge(look, Where(self.seen.bits, ranges, sample), owed=Cause.HELD_BATCH if held else None)
+        there.judge(look, in_copy, owed=Cause.HELD_BATCH if held else None)
 
     # --- checksums
 
-    def _source_tenants(self, here: Source) -> set[str]:
-        """Counted per tenant, as the manifest's filter has it; kept, because whoever compares wants the numbers."""
-        self.seen.source_rows = here.count(self.batch).tenants
-        return {*self.seen.source_rows}
-
     def _hash(self, here: Source, there: Records, source_as_of: datetime, target_as_of: datetime) -> None:
-        """Find the ranges that differ; the numbers are kept, so that a crash costs no second pass."""
+        """Find the ranges that differ, dividing those that hold many rows; kept, so a crash costs no second pass."""
         seen = self.seen
         seen.source_as_of, seen.target_as_of = source_as_of, target_as_of
         seen.bits = _bits_for(sum(seen.source_rows.values()))
-        at_source, at_target = Ranges(seen.bits), Ranges(seen.bits)
+        at_source, at_target = self._ask(here, there, seen.bits)
+        doubled = set() if here.is_key_unique else {*here.numbers(self._doubled(here))}
+        if not there.is_key_unique:
+            doubled |= {*there.doubled(seen.bits, _given(self._sample(there.key())))}
+        self._keep(at_source, at_target, doubled)
+        seen.sampled_rows = int(at_source.rows.sum() + at_source.rejected.sum())
+        while self._should_halve():
+            bits, before = seen.bits, seen.ranges
+            seen.bits = min(BITS_MAX, bits + BITS_MORE)
+            at_source, at_target = self._ask(here, there, seen.bits, within=(bits, before))
+            doubled = {n for n in range(2**seen.bits) if n % 2**bits in doubled} if doubled else doubled
+            self._keep(at_source, at_target, doubled)
+        self._keep_progress()
+
+    def _ask(
+        self, here: Source, there: Records, bits: int, within: tuple[int, list[int]] | None = None
+    ) -> tuple[Ranges, Ranges]:
+        """The checksums of both sides, each computed by its own server, at the same time."""
         log.info(
-            "hashing both sides job=%s comparison=%d source_rows=%d ranges=%d",
-            self.job.id, self.begun.comparison_id, sum(seen.source_rows.values()), 2**seen.bits,
+            "hashing both sides job=%s comparison=%d source_rows=%d ranges=%d within_ranges=%s",
+            self.job.id, self.begun.comparison_id, sum(self.seen.source_rows.values()), 2**bits,
+            len(within[1]) if within else "all",
         )  # fmt: skip
+        at_source, at_target = Ranges(bits), Ranges(bits)
+        also = [in_ranges(self._key, *within)] if within else []
+        of_copy = [*_given(self._sample(there.key())), *([in_ranges(there.key(), *within)] if within else [])]
         with ExitStack() as stack:
             tasks: list[tuple[psycopg.Connection, Callable[[], None]]] = []
             blocks = here.blocks()
             sessions = min(SESSIONS_MAX, self.job.source.connections_max)
             for part in divide(sessions if blocks else 1, blocks):
                 beside = here if part.number == 0 else stack.enter_context(here.beside())
-                tasks.append((beside.session, partial(beside.compare, self._of_part(beside, part), at_source)))
-            tasks.append((there.session, partial(self._ask_copy, there, at_target)))
+                statement = self._checksums(beside, there, bits, [*_given(part.condition(self._key)), *also])
+                tasks.append((beside.session, partial(beside.compare, statement, at_source)))
+            tasks.append((there.session, partial(self._ask_copy, there, at_target, bits, of_copy)))
             side_by_side(tasks)
-        doubled = set() if here.is_key_unique else {*self._doubled(here)}
-        if not there.is_key_unique():
-            doubled |= {*there.doubled(seen.bits, self._sample(there.key()))}
+        return at_source, at_target
+
+    def _ask_copy(self, there: Records, ranges: Ranges, bits: int, also: list[Composable]) -> None:
+        if not self.seen.target_rows:
+            self.seen.target_rows = there.count()
+        there.ask(ranges, bits, also)
+
+    def _checksums(self, here: Source, there: Records, bits: int, also: list[Composable]) -> Composable:
+        also = [*also, *_given(self._sample(self._key))]
+        compiled = compile_batch(self.job, here, self.batch, also=sql.SQL(" and ").join(also) if also else None)
+        return mapped_checksums(compiled, self.job.target.key, self._spellings(there), bits)
+
+    def _keep(self, at_source: Ranges, at_target: Ranges, doubled: set[int]) -> None:
+        seen = self.seen
         seen.ranges = sorted({*at_source.differing(at_target).tolist()} | doubled)
-        seen.sampled_rows = int(at_source.rows.sum() + at_source.rejected.sum())
-        self._keep_progress()
+        rows = np.maximum(at_source.all_rows, at_target.rows)
+        seen.rows_in_ranges = int(rows[seen.ranges].sum()) if seen.ranges else 0
         log.info(
-            "checksums compared job=%s comparison=%d rows=%d ranges=%d differing_ranges=%d",
-            self.job.id, self.begun.comparison_id, seen.sampled_rows, 2**seen.bits, len(seen.ranges),
+            "checksums compared job=%s comparison=%d ranges=%d differing_ranges=%d rows_in_them=%d",
+            self.job.id, self.begun.comparison_id, 2**seen.bits, len(seen.ranges), seen.rows_in_ranges,
         )  # fmt: skip
 
-    def _of_part(self, here: Source, part: Part) -> Composable:
-        key = mapped_key(self.job.mapping, self.job.target.key)
-        also = [*_given(part.condition(key)), *_given(self._sample(key))]
-        compiled = compile_batch(self.job, here, self.batch, also=sql.SQL(" and ").join(also) if also else None)
-        return mapped_checksums(compiled, self.job.target.key, mapped_spellings(here), self.seen.bits)
+    def _should_halve(self) -> bool:
+        """Where most ranges differ, halving them tells nothing."""
+        seen = self.seen
+        is_scattered = len(seen.ranges) > HALVED_SHARE_MAX * 2**seen.bits
+        return seen.rows_in_ranges > LISTED_ROWS_MAX and seen.bits < BITS_MAX and not is_scattered
 
-    def _ask_copy(self, there: Records, ranges: Ranges) -> None:
-        self.seen.target_rows = there.count()
-        there.ask(ranges, self.seen.bits, self._sample(there.key()))
-
-    def _doubled(self, here: Source) -> list[int]:
+    def _doubled(self, here: Source) -> sql.Composed:
         """Ranges in which two rows of the source have one key: their checksums may cancel."""
-        key = mapped_key(self.job.mapping, self.job.target.key)
-        where = [*here.living(self.batch), *_given(self._sample(key))]
-        return here.numbers(
-            sql.SQL("select distinct {range} from {table} as s{where} group by {key} having count(*) > 1").format(
-                range=range_of(key, self.seen.bits),
-                table=here.table,
-                where=template(" where {c}", c=sql.SQL(" and ").join(where)) if where else sql.SQL(""),
-                key=sql.SQL(", ").join(value for value, _ in key.values()),
-            )
+        where = [*here.living(self.batch), *_given(self._sample(self._key))]
+        return sql.SQL("select distinct {range} from {table} as s{where} group by {key} having count(*) > 1").format(
+            range=range_of(self._key, self.seen.bits),
+            table=here.table,
+            where=template(" where {c}", c=sql.SQL(" and ").join(where)) if where else sql.SQL(""),
+            key=sql.SQL(", ").join(value for value, _ in self._key.values()),
         )
+
+    # --- conditions
+
+    @cached_property
+    def _key(self) -> Columns:
+        """The key over the source `s`."""
+        return mapped_key(self.job.mapping, self.job.target.key)
+
+    def _spellings(self, there: Records, names: Iterable[str] | None = None) -> Columns:
+        """What is hashed of a mapped row; how depends on what the copy stores."""
+        return there.spellings(m, names)
+
+    def _in_ranges(self, key: Columns) -> Composable:
+        parts = [in_ranges(key, self.seen.bits, self.seen.ranges), *_given(self._sample(key))]
+        return sql.SQL(" and ").join(parts)
 
     def _sample(self, key: Columns) -> Composable | None:
         """The condition that a key is in the sample, over either side; by other bits of its hash than the ranges."""
@@ -273,7 +344,8 @@ class _Comparison:
             return  # so much is hashed anew
         progress = {
             "bits": seen.bits, "ranges": seen.ranges, "source_rows": seen.source_rows, "target_rows": seen.target_rows,
-            "sampled_rows": seen.sampled_rows, "source_as_of": seen.source_as_of and seen.source_as_of.isoformat(),
+            "sampled_rows": seen.sampled_rows, "rows_in_ranges": seen.rows_in_ranges,
+            "source_as_of": seen.source_as_of and seen.source_as_of.isoformat(),
             "target_as_of": seen.target_as_of and seen.target_as_of.isoformat(),
         }  # fmt: skip
         self.book.keep_progress(self.begun.comparison_id, progress)
@@ -354,7 +426,7 @@ def _require_comparable(job: SyncJob, here: Source, there: Records) -> None:
 
 
 def _bits_for(rows: int) -> int:
-    return max(1, min(BITS_MAX, (rows // ROWS_PER_RANGE).bit_length()))
+    return max(1, min(BITS_FIRST_MAX, (rows // ROWS_PER_RANGE).bit_length()))
 
 
 def _given(condition: Composable | None) -> list[Composable]:

@@ -19,7 +19,7 @@ from syncline.adapters.control_report import Report
 from syncline.adapters.ledger.control_runs import ControlRecord, Kept
 from syncline.core.alerts import OF_FIELD
 from syncline.core.control_runs import Compared, ControlRun, ControlState, Decision, lowest_ratio, percent, sentence
-from syncline.core.errors import TerminalError
+from syncline.core.errors import SynclineError, TerminalError
 from syncline.core.job_files import load_job
 from syncline.steps import alerting
 
@@ -69,7 +69,7 @@ def judge(run_key: str, job_ids: Sequence[str]) -> ControlRun:
             summary=summary,
             match_ratio_min=MATCH_RATIO_MIN,
             parts=list(zip(jobs, compared, strict=True)),
-            checks=list(zip(found.rules, found.evidence.get("results", []), strict=True)),
+            checks=list(zip(found.rules, found.evidence.get("results", []), strict=False)),
             reason=reason,
         )
         kept = _write(report, book)
@@ -109,8 +109,8 @@ def sign(control_run_id: int, *, is_approved: bool, signer: str, note: str = "")
         TerminalError: There is no report, somebody has decided already, or the files are not what was drafted.
     """
     signer, note = signer.strip(), note.strip()
-    with ledger.opened(f"{CONTROL} sign") as book:
-        run = book.control_run(control_run_id)
+    state = ControlState.SIGNED if is_approved else ControlState.REFUSED
+    with ledger.opened(f"{CONTROL} sign") as book, book.deciding(control_run_id) as run:
         kept = _require_open(run)
         if not signer:
             raise TerminalError(f"control run {control_run_id}: a decision needs a name. Nothing was recorded.")
@@ -124,10 +124,13 @@ def sign(control_run_id: int, *, is_approved: bool, signer: str, note: str = "")
                 f"control run {control_run_id} cannot be decided on: {'; '.join(spoilt)}. Nothing was recorded. "
                 f"Have the control judge the run again: it drafts a new report."
             )
-        state = ControlState.SIGNED if is_approved else ControlState.REFUSED
         decision = Decision(state, signer, note, datetime.now(UTC))
-        _, sha256 = control_report.write_signed(project.var() / kept.html_path, decision, kept.html_sha256)
-        book.control_run_decided(control_run_id, decision, html_sha256=kept.html_sha256, signed_sha256=sha256)
+        signed, sha256 = control_report.write_signed(project.var() / kept.html_path, decision, kept.html_sha256)
+        try:
+            book.control_run_decided(control_run_id, decision, signed_sha256=sha256)
+        except SynclineError:
+            signed.unlink(missing_ok=True)  # a page that says what nobody recorded
+            raise
     log.info("control decided control=%s run=%d state=%s", CONTROL, control_run_id, state)
 
 
@@ -146,10 +149,8 @@ def _require_open(run: ControlRecord) -> Kept:
             f"control run {run.control_run_id} is {run.state} already: a report is decided on once. Nothing was "
             f"recorded. Start a new run of the control."
         )
-    if run.kept is None:
-        raise TerminalError(
-            f"control run {run.control_run_id} has no report yet: it is not judged. Nothing was recorded."
-        )
+    if run.kept is None or run.state is not ControlState.DRAFTED:
+        raise TerminalError(f"control run {run.control_run_id} has no report: it is not judged. Nothing was recorded.")
     return run.kept
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +52,8 @@ class ControlRuns(Comparisons):
         with self._doing(control, "beginning a control run"):
             row = self._one(
                 "insert into ledger.control_run as run (control, run_key, job_ids) values (%s, %s, %s)"
-                " on conflict (control, run_key) do update set job_ids = excluded.job_ids, begun_at = now()"
+                " on conflict (control, run_key) do update set job_ids = excluded.job_ids, begun_at = now(),"
+                " state = 'judging'"  # its report is about to be replaced: nobody signs it now
                 " where run.state in ('judging', 'drafted') returning control_run_id",
                 control,
                 run_key,
@@ -128,7 +130,7 @@ class ControlRuns(Comparisons):
             )
             if row is None:
                 raise TerminalError(
-                    f"control run {control_run_id} was decided on while it was judged anew: it stays as it was signed. "
+                    f"control run {control_run_id} was decided on while it was judged anew: it stays as it is. "
                     f"Start a new run of the control."
                 )
             self._audit(
@@ -145,44 +147,30 @@ class ControlRuns(Comparisons):
                 },
             )
 
-    def control_run_decided(
-        self, control_run_id: int, decision: Decision, *, html_sha256: str, signed_sha256: str
-    ) -> None:
-        """The owner's decision about the report that hashed so; once.
-
-        Raises:
-            TerminalError: Somebody has decided already, or the report was drafted anew meanwhile.
-        """
+    @contextmanager
+    def deciding(self, control_run_id: int) -> Iterator[ControlRecord]:
+        """A run that nobody else decides on, or judges anew, while somebody does."""
         with self._doing("control run", f"deciding {control_run_id}"):
-            row = self._one(
+            self._session.execute(
+                "select from ledger.control_run where control_run_id = %s for update", [control_run_id]
+            )
+            yield self.control_run(control_run_id)
+
+    def control_run_decided(self, control_run_id: int, decision: Decision, *, signed_sha256: str) -> None:
+        """The owner's decision about a drafted report; inside of `deciding`."""
+        with self._doing("control run", f"recording the decision on {control_run_id}"):
+            kept = self._one(
                 "update ledger.control_run set state = %s, signer = %s, note = %s, decided_at = %s, signed_sha256 = %s"
-                " where control_run_id = %s and state = 'drafted' and html_sha256 = %s returning control, csv_sha256",
+                " where control_run_id = %s returning control, html_sha256, csv_sha256, signed_sha256",
                 decision.state,
                 decision.signer,
                 decision.note,
                 decision.decided_at,
                 signed_sha256,
                 control_run_id,
-                html_sha256,
-            )
-            if row is None:
-                raise TerminalError(
-                    f"control run {control_run_id} was decided on, or drafted anew, while this signature was given. "
-                    f"Nothing was recorded. Look at the report again."
-                )
-            self._audit(
-                row["control"],
-                None,
-                f"control_{decision.state}",
-                {
-                    "control_run_id": control_run_id,
-                    "signer": decision.signer,
-                    "note": decision.note,
-                    "html_sha256": html_sha256,
-                    "csv_sha256": row["csv_sha256"],
-                    "signed_sha256": signed_sha256,
-                },
-            )
+            ) or {}  # fmt: skip
+            detail = {"control_run_id": control_run_id, "signer": decision.signer, "note": decision.note, **kept}
+            self._audit(detail.pop("control"), None, f"control_{decision.state}", detail)
 
     def control_run(self, control_run_id: int) -> ControlRecord:
         """Raises TerminalError where there is none of that id."""

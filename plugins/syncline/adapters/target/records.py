@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -20,15 +19,16 @@ from psycopg.sql import Composable
 
 from syncline.adapters import connections
 from syncline.adapters.catalog import read_catalog
-from syncline.adapters.comparing import Ranges
+from syncline.adapters.comparing import Listing, Ranges
 from syncline.adapters.connections import WORK_MEM
 from syncline.adapters.target.session import TENANT_REFUSED, Column, TargetSession, listed, s, t
-from syncline.core.checksums import Columns, hash_of, range_of, table_checksums
+from syncline.core.checksums import Columns, at_places, hash_of, range_of, table_checksums, table_listing
 from syncline.core.equality import differs, is_exact, spelled
 from syncline.core.errors import TenantRefused
 from syncline.core.job import SyncJob
 from syncline.core.record_comparison import SEVERITIES, Cause, DifferingRecord, RecordClass, worst
 from syncline.core.transforms import template
+from syncline.core.types import PgType
 from syncline.core.values import NO_TENANT, Batch, Mode, State
 
 # What the source says of a row beside its fields; names that begin with a digit meet no column of a mapping.
@@ -37,25 +37,13 @@ FLAGS = {
     "0hash": "bigint",
 }  # fmt: skip
 HERE, FOUND, OWN, WAITING = (sql.Identifier("pg_temp", n) for n in ("here_row", "found", "own_writes", "waiting"))
+PLAIN = "select from pg_class where oid = to_regclass(%s) and relkind = 'r' and not relhassubclass"
 META = {
     "look": "integer", "tenant": "text", "key": "text[]", "key_hash": "bigint", "class": "text", "columns": "text[]",
     "cause": "text", "severity": "text", "is_excused": "boolean", "here_hash": "bigint", "there_hash": "bigint",
     "here_rows": "bigint",
 }  # fmt: skip
 EXCUSED = (Cause.IN_FLIGHT, Cause.HELD_BATCH, Cause.DEAD_LETTER, Cause.CONFLICT_KEPT)
-
-
-@dataclass(frozen=True)
-class Where:
-    """Which rows of the copy a look is about: those of some ranges, or those of the keys that are not settled yet.
-
-    Attributes:
-        also: One more condition over `t`: the sample.
-    """
-
-    bits: int
-    ranges: list[int] | None
-    also: Composable | None = None
 
 
 class Records(TargetSession):
@@ -66,6 +54,9 @@ class Records(TargetSession):
         fields = job.mapping.fields
         needed = {*job.target.key, *filter(None, [job.target.version])}
         self.keeps_columns = keeps_columns
+        self.stored: dict[str, PgType | None] = {}  # column -> its type
+        self.has_places = False  # a row's place names it: the table has no partitions or children
+        self.is_key_unique = False  # as far as the server keeps it so
         #: Fields whose values travel: all, or what a hash cannot decide.
         self.fields = tuple(n for n in fields if keeps_columns or n in needed or not is_exact(fields[n]))
         self.hashed = tuple(n for n in fields if keeps_columns or is_exact(fields[n]))
@@ -85,6 +76,13 @@ class Records(TargetSession):
             role = sql.Identifier(self.job.target.role)
             granted = listed([HERE, OWN, WAITING, FOUND])
             self._session.execute(sql.SQL("grant select, insert, delete on {} to {}").format(granted, role))
+            self._become_tenant()  # the login may not even see the table's schema
+            known = read_catalog(self._session, [self.job.target.table]).tables.get(self.job.target.table)
+            plain = self._session.execute(PLAIN, [self.job.target.table])
+            self.has_places = plain.rowcount > 0
+        if known is not None:
+            self.stored = {name: column.type for name, column in known.columns.items()}
+            self.is_key_unique = known.is_unique(self.job.target.key)
 
     @contextmanager
     def looking(self, tenants: Iterable[str]) -> Iterator[datetime]:
@@ -108,11 +106,6 @@ class Records(TargetSession):
         """The key over `t`."""
         return self._key()
 
-    def is_key_unique(self) -> bool:
-        """Whether the server keeps the key unique; to be asked within a look."""
-        table = read_catalog(self._session, [self.job.target.table]).tables.get(self.job.target.table)
-        return table is not None and table.is_unique(self.job.target.key)
-
     def count(self) -> dict[str, int]:
         """Rows per tenant that readers see."""
         statement = sql.SQL("select {}, count(*) from {} as t where {} group by 1").format(
@@ -120,20 +113,29 @@ class Records(TargetSession):
         )
         return dict(self._session.execute(statement).fetchall())
 
-    def ask(self, ranges: Ranges, bits: int, also: Composable | None) -> None:
+    def ask(self, ranges: Ranges, bits: int, also: Iterable[Composable]) -> None:
         """Add up the copy's checksums."""
-        relation = sql.SQL("{} as t").format(self._table)
-        where = [self._alive(), *([also] if also is not None else [])]
+        relation, where = sql.SQL("{} as t").format(self._table), [self._alive(), *also]
         ranges.ask(self._session, table_checksums(relation, self._key(), self.spellings(t), bits, where=where))
+
+    def list_rows(self, listing: Listing, where: Iterable[Composable]) -> None:
+        """Tell single rows by their hashes."""
+        relation = sql.SQL("{} as t").format(self._table)
+        rows = table_listing(relation, self._key(), self.spellings(t), where=[self._alive(), *where])
+        listing.ask(self._session, rows)
+
+    def at_places(self, places: Iterable[str]) -> Composable:
+        """The condition over `t` that a row stands at one of some places of this look's snapshot."""
+        return at_places(sql.SQL("t.ctid"), places)
 
     def spellings(self, side: Column, names: Iterable[str] | None = None) -> Columns:
         """What is hashed of a row of either side."""
         fields = self.job.mapping.fields
-        return {name: spelled(side(name), fields[name]) for name in names or fields}
+        return {name: spelled(side(name), fields[name], self.stored.get(name)) for name in names or fields}
 
-    def doubled(self, bits: int, also: Composable | None) -> list[int]:
+    def doubled(self, bits: int, also: Iterable[Composable]) -> list[int]:
         """Ranges in which two rows of the copy have one key: their checksums may cancel."""
-        where = listed([self._alive()]) if also is None else sql.SQL("{} and {}").format(self._alive(), also)
+        where = sql.SQL(" and ").join([self._alive(), *also])
         statement = sql.SQL("select distinct {} from {} as t where {} group by {} having count(*) > 1").format(
             range_of(self._key(), bits), self._table, where, listed(t(name) for name in self.job.target.key)
         )
@@ -147,10 +149,11 @@ class Records(TargetSession):
                 rows.write_row([list(key) if key is not None else None])
         self._session.execute(sql.SQL("analyze {}").format(HERE))
 
-    def judge(self, look: int, where: Where, *, owed: Cause | None) -> None:
+    def judge(self, look: int, where: Iterable[Composable] | None, *, owed: Cause | None) -> None:
         """Note the records that differ at this look.
 
         Args:
+            where: Conditions over `t`; None: the keys that are not settled yet.
             owed: Why a row that changed after the last published batch is not there yet, where a batch is held.
         """
         self._session.execute(sql.SQL("insert into {} {}").format(FOUND, self._differing(look, where, owed)))
@@ -229,7 +232,7 @@ class Records(TargetSession):
 
     # --- the statement
 
-    def _differing(self, look: int, where: Where, owed: Cause | None) -> Composable:
+    def _differing(self, look: int, where: Iterable[Composable] | None, owed: Cause | None) -> Composable:
         """Both sides joined by key: one row for each record that differs, with what is to be said of it."""
         key = self.job.target.key
         judged = sql.SQL(
@@ -250,7 +253,7 @@ class Records(TargetSession):
             hash=hash_of(self.spellings(t, self.hashed)),
             own=OWN,
             table=self._table,
-            where=sql.SQL(" and ").join([self._alive(), *self._where(where)]),
+            where=sql.SQL(" and ").join([self._alive(), *(where if where is not None else [self._again()])]),
             twice=self._twice(),
             key=listed(sql.SQL("coalesce({}, {}) as {}").format(s(n), t(n), sql.Identifier(n)) for n in key),
             newer=self._newer(),
@@ -281,13 +284,9 @@ class Records(TargetSession):
     def _kept_of_copy(self) -> list[str]:
         return list(dict.fromkeys([*self.job.target.key, *self.fields]))
 
-    def _where(self, where: Where) -> list[Composable]:
-        parts = [where.also] if where.also is not None else []
-        if where.ranges is None:
-            again = sql.SQL('exists (select from {} as n where n."0look" > 0 and {})')
-            return [*parts, again.format(FOUND, self._one_key("t", "n"))]
-        listed_ranges = sql.Literal("{" + ",".join(map(str, where.ranges)) + "}")
-        return [*parts, template("{r} = any({all}::integer[])", r=range_of(self._key(), where.bits), all=listed_ranges)]
+    def _again(self) -> Composable:
+        again = sql.SQL('exists (select from {} as n where n."0look" > 0 and {})')
+        return again.format(FOUND, self._one_key("t", "n"))
 
     def _one_key(self, one: str, other: str) -> Composable:
         return sql.SQL(" and ").join(
