@@ -369,7 +369,7 @@ def generate(
         bool, typer.Option("--check", help="Write nothing; exit code 1 if a file is not equal")
     ] = False,
 ) -> None:
-    """Write JSON Schemas, reference pages and the suites that nobody wrote by hand, from models, words and manifests."""
+    """Write JSON Schemas, reference pages and the suites that nobody wrote by hand, from models and manifests."""
     from syncline.core.pages.catalogue import generated
 
     root = project.root()

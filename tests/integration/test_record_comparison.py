@@ -257,7 +257,7 @@ def test_a_comparison_keeps_no_load_waiting_and_writes_nothing(synced: Lab) -> N
         with there.looking(["t1", "t2"]):
             synced.hub({"person_id": "p2", "name": "Zoe"})
             assert synced.run().verdict is Verdict.MATCHED
-            assert sum(there.count().values()) == PEOPLE
+            assert there.count() == PEOPLE
             with pytest.raises(psycopg.errors.ReadOnlySqlTransaction), there.session.transaction():
                 there.session.execute("update lab.person set name = 'x'")
     compare(synced)

@@ -19,7 +19,7 @@ from psycopg import sql
 from psycopg.sql import Composable
 
 from syncline.adapters.connections import WORK_MEM
-from syncline.core.checksums import NOT_HELD
+from syncline.core.checksums import FLAGGED, HELD, NOT_HELD, REJECTED, STATES
 
 HEADER_BYTES = 19  # of binary COPY; its trailer is shorter than a row
 BLOCK_BYTES = 1024 * 1024
@@ -34,7 +34,7 @@ def _row(**columns: str) -> np.dtype[np.void]:
     return np.dtype(parts)
 
 
-RANGE = _row(range=">i4", rows=">i4", deleted=">i4", rejected=">i4", checksum=">i8")
+GROUP = _row(number=">i4", rows=">i4", checksum=">i8")
 LISTED = _row(key=">i8", state=">i8", place=">u4 >u2")  # a place is a block, and a number within it
 
 
@@ -57,13 +57,13 @@ class Ranges:
 
     def ask(self, session: psycopg.Connection, statement: Composable) -> None:
         """Add up what a statement of core.checksums says, within the transaction that is open."""
-        for found in _told(session, statement, RANGE):
-            at = found["range"]  # each range stands once in a COPY
+        for found in _told(session, statement, GROUP):
             with self._lock:
-                self.rows[at] += found["rows"]
-                self.deleted[at] += found["deleted"]
-                self.rejected[at] += found["rejected"]
-                self.checksum[at] ^= found["checksum"]
+                for state, rows in ((HELD, self.rows), (FLAGGED, self.deleted), (REJECTED, self.rejected)):
+                    told = found[found["number"] % STATES == state]  # each group stands once in a COPY
+                    rows[told["number"] // STATES] += told["rows"]
+                    if state == HELD:
+                        self.checksum[told["number"] // STATES] ^= told["checksum"]
 
     def differing(self, other: Ranges) -> NDArray[np.int64]:
         """Numbers of the ranges that are not the same on both sides, or have rejected rows, which must be told."""

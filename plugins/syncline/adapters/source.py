@@ -206,6 +206,18 @@ class Source:
         with self._telling("comparing"):
             ranges.ask(self._session, checksums)
 
+    def count_living(self, batch: Batch) -> dict[str, int]:
+        """Rows per tenant that the copy should hold, whenever they changed."""
+        tenant = _text(self.job.source.tenant) if self.job.source.tenant else sql.Literal(NO_TENANT)
+        statement = sql.SQL("select {}, count(*) from {} as s{} group by 1").format(
+            tenant, self.table, _where(self.living(batch))
+        )
+        counted: Counter[str] = Counter()
+        with self._telling("counting"):
+            for name, rows in self._session.execute(statement):
+                counted[tenant_name(name)] += rows
+        return dict(counted)
+
     def list_rows(self, rows: Composable, listing: Listing) -> None:
         """Tell single rows by their hashes."""
         with self._telling("comparing"):

@@ -29,8 +29,8 @@ class Part:
     parts: int
     blocks: tuple[int, int | None] | None
 
-    def condition(self, key: Columns) -> Composable | None:
-        """Over the source `s`, with its mapped key: the row belongs here. None: every row does."""
+    def condition(self, key: Columns, alias: str = "s") -> Composable | None:
+        """Over a relation, with its key: the row belongs here. None: every row does."""
         if self.parts == 1:
             return None
         if self.blocks is None:
@@ -38,8 +38,9 @@ class Part:
                 "(({h}) & 2147483647) % {n} = {i}", h=hash_of(key), n=_number(self.parts), i=_number(self.number)
             )
         first, end = self.blocks
-        begins = template("s.ctid >= {at}", at=_tid(first))
-        return begins if end is None else template("({b} and s.ctid < {at})", b=begins, at=_tid(end))
+        place = sql.Identifier(alias, "ctid")
+        begins = template("{p} >= {at}", p=place, at=_tid(first))
+        return begins if end is None else template("({b} and {p} < {at})", b=begins, p=place, at=_tid(end))
 
 
 def divide(parts: int, blocks: int | None) -> list[Part]:

@@ -55,8 +55,8 @@ with the counts in the same transaction. A dry run writes nothing: its log has a
 *Red*: nothing is half done. Clear this task: it merges again, or finds the marker and changes nothing.""",
     "reconcile": """\
 **Proves the batch** (SYNC-005): counts the target anew, per tenant, against the source as of the batch's cut-off, and
-looks up each key that the batch brought; a difference is counted twice. The log ends with the batch's balance sheet, the
-evidence stays in the ledger. Only `matched` goes on.
+looks up each key that the batch brought; a difference is counted twice. The log ends with the batch's balance sheet,
+the evidence stays in the ledger. Only `matched` goes on.
 
 *Red with `BatchHeld`*: source and target differ by more than agreed; nothing is published, readers keep the last good
 batch, an alert is out. See `docs/runbooks/batch-held.md`, or `docs/runbooks/batch-unverified.md` if the check proved

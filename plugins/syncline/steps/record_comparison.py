@@ -45,7 +45,7 @@ from syncline.core.checksums import (
 from syncline.core.compile import mapped_key
 from syncline.core.errors import SynclineError, TerminalError
 from syncline.core.job import SyncJob
-from syncline.core.parts import divide
+from syncline.core.parts import Part, divide
 from syncline.core.record_comparison import (
     Cause,
     ComparisonRequest,
@@ -67,7 +67,8 @@ BITS_MAX = 20
 HALVED_SHARE_MAX = 0.5  # of the ranges; where more differ, the differences are everywhere
 LISTED_ROWS_MAX = 500_000  # rows of differing ranges that are told one by one, 22 bytes each
 PLACES_MAX = 50_000  # rows that are then fetched one by one
-SESSIONS_MAX = 2  # at the source, at one time
+SESSIONS_MAX = 2  # on either side, at one time
+ROWS_PER_SESSION = 200_000
 SETTLE_S = 0.5  # between two looks at a difference: what is on its way has arrived by then
 LOOKS_MAX = 8  # what changed between all of them is in flight
 KEYS_KEPT_MAX = 100_000  # that differ: kept for repair; beyond, the counts say enough
@@ -84,7 +85,7 @@ class _Seen:
     source_as_of: datetime | None = None
     target_as_of: datetime | None = None
     source_rows: dict[str, int] = field(default_factory=dict)
-    target_rows: dict[str, int] = field(default_factory=dict)
+    target_rows: int = 0
     sampled_rows: int = 0
     bits: int = 0
     ranges: list[int] = field(default_factory=list)
@@ -188,7 +189,7 @@ class _Comparison:
             self.looked_at = time.monotonic()
             here.cut_off()  # the first statement takes the snapshot
             if not self.seen.source_rows:
-                self.seen.source_rows = here.count(self.batch).tenants
+                self.seen.source_rows = here.count_living(self.batch)
             with there.looking(scope(self.job, self.batch, {*self.seen.source_rows} | known, grants)) as target_as_of:
                 yield here, target_as_of
 
@@ -213,7 +214,9 @@ class _Comparison:
         found = candidates(of_source, of_copy)
         if len(found.keys) > PLACES_MAX:
             return self._judge_ranges(here, there, 1)
-        in_source = at_places(sql.Identifier("s", PLACE), found.here) if here.blocks() else in_hashes(self._key, found.keys)
+        in_source = (
+            at_places(sql.Identifier("s", PLACE), found.here) if here.blocks() else in_hashes(self._key, found.keys)
+        )
         in_copy = there.at_places(found.there) if there.has_places else in_hashes(there.key(), found.keys)
         self._judge(here, there, 1, in_source, [in_copy])
 
@@ -242,6 +245,7 @@ class _Comparison:
         if not there.is_key_unique:
             doubled |= {*there.doubled(seen.bits, _given(self._sample(there.key())))}
         self._keep(at_source, at_target, doubled)
+        seen.target_rows = int(at_target.rows.sum()) if self.request.sample_ratio is None else there.count()
         seen.sampled_rows = int(at_source.rows.sum() + at_source.rejected.sum())
         while self._should_halve():
             bits, before = seen.bits, seen.ranges
@@ -261,24 +265,25 @@ class _Comparison:
             len(within[1]) if within else "all",
         )  # fmt: skip
         at_source, at_target = Ranges(bits), Ranges(bits)
-        also = [in_ranges(self._key, *within)] if within else []
+        of_source = [in_ranges(self._key, *within)] if within else []
         of_copy = [*_given(self._sample(there.key())), *([in_ranges(there.key(), *within)] if within else [])]
         with ExitStack() as stack:
             tasks: list[tuple[psycopg.Connection, Callable[[], None]]] = []
-            blocks = here.blocks()
-            sessions = min(SESSIONS_MAX, self.job.source.connections_max)
-            for part in divide(sessions if blocks else 1, blocks):
-                beside = here if part.number == 0 else stack.enter_context(here.beside())
-                statement = self._checksums(beside, there, bits, [*_given(part.condition(self._key)), *also])
-                tasks.append((beside.session, partial(beside.compare, statement, at_source)))
-            tasks.append((there.session, partial(self._ask_copy, there, at_target, bits, of_copy)))
+            for part in self._parts(here.blocks(), self.job.source.connections_max):
+                source = here if part.number == 0 else stack.enter_context(here.beside())
+                statement = self._checksums(source, there, bits, [*_given(part.condition(self._key)), *of_source])
+                tasks.append((source.session, partial(source.compare, statement, at_source)))
+            for part in self._parts(there.blocks(), self.job.target.connections_max):
+                copy = there if part.number == 0 else stack.enter_context(there.beside())
+                where = [*_given(part.condition(there.key(), "t")), *of_copy]
+                tasks.append((copy.session, partial(copy.ask, at_target, bits, where)))
             side_by_side(tasks)
         return at_source, at_target
 
-    def _ask_copy(self, there: Records, ranges: Ranges, bits: int, also: list[Composable]) -> None:
-        if not self.seen.target_rows:
-            self.seen.target_rows = there.count()
-        there.ask(ranges, bits, also)
+    def _parts(self, blocks: int | None, connections_max: int) -> list[Part]:
+        """Parts of one side that are hashed at the same time: small tables are not worth a second session."""
+        is_large = sum(self.seen.source_rows.values()) >= ROWS_PER_SESSION
+        return divide(min(SESSIONS_MAX, connections_max) if blocks and is_large else 1, blocks)
 
     def _checksums(self, here: Source, there: Records, bits: int, also: list[Composable]) -> Composable:
         also = [*also, *_given(self._sample(self._key))]
@@ -379,7 +384,7 @@ class _Comparison:
         differing = sum(rows.values())
         identical = max(0, self.seen.sampled_rows - differing_of_source)
         keys = identical + differing
-        source_rows, target_rows = sum(self.seen.source_rows.values()), sum(self.seen.target_rows.values())
+        source_rows, target_rows = sum(self.seen.source_rows.values()), self.seen.target_rows
         verdict, reason = Verdict.MATCHED if differing == excused else Verdict.MISMATCHED, ""
         if keys == 0:
             verdict, reason = Verdict.UNVERIFIED, "no record on either side: nothing was compared"

@@ -100,10 +100,6 @@ class Loading(Absent):
             self._session.execute("set local default_statistics_target = 10")  # 3,000 rows: a few milliseconds
             self._session.execute(sql.SQL("analyze {}").format(self._staged))
 
-    def _size_of(self, table: Composable) -> int:
-        row = self._session.execute("select pg_relation_size(to_regclass(%s))", [table.as_string(None)]).fetchone()
-        return (row[0] if row else None) or 0
-
     def _act_as_tenant(self) -> None:
         """From here on row-level security binds the transaction; what the statements depend on is looked up."""
         self._become_tenant()

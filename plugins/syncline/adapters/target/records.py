@@ -37,6 +37,7 @@ FLAGS = {
     "0hash": "bigint",
 }  # fmt: skip
 HERE, FOUND, OWN, WAITING = (sql.Identifier("pg_temp", n) for n in ("here_row", "found", "own_writes", "waiting"))
+BLOCK_BYTES = 8192  # as PostgreSQL is built; of another size, parts are merely uneven
 PLAIN = "select from pg_class where oid = to_regclass(%s) and relkind = 'r' and not relhassubclass"
 META = {
     "look": "integer", "tenant": "text", "key": "text[]", "key_hash": "bigint", "class": "text", "columns": "text[]",
@@ -54,6 +55,7 @@ class Records(TargetSession):
         fields = job.mapping.fields
         needed = {*job.target.key, *filter(None, [job.target.version])}
         self.keeps_columns = keeps_columns
+        self._tenants: tuple[str, ...] = ()
         self.stored: dict[str, PgType | None] = {}  # column -> its type
         self.has_places = False  # a row's place names it: the table has no partitions or children
         self.is_key_unique = False  # as far as the server keeps it so
@@ -85,16 +87,37 @@ class Records(TargetSession):
             self.is_key_unique = known.is_unique(self.job.target.key)
 
     @contextmanager
-    def looking(self, tenants: Iterable[str]) -> Iterator[datetime]:
-        """One instant of the copy, as the tenant role; gives the server's clock."""
+    def looking(self, tenants: Iterable[str], snapshot: str | None = None) -> Iterator[datetime]:
+        """One instant of the copy, as the tenant role; gives the server's clock.
+
+        Args:
+            snapshot: The one of another session of ours, as it exported it.
+        """
+        self._tenants = tuple(tenants)
         with self._transaction("comparing"):
             self._session.execute("set transaction isolation level repeatable read")
+            if snapshot is not None:
+                self._session.execute(sql.SQL("set transaction snapshot {}").format(sql.Literal(snapshot)))
             self._session.execute(sql.SQL("set local work_mem = {}").format(sql.Literal(WORK_MEM)))
-            self._look([tenant for tenant in tenants if tenant != NO_TENANT])
-            self._session.execute(sql.SQL("insert into {} select xmin from syncline.marker").format(OWN))
+            self._look([tenant for tenant in self._tenants if tenant != NO_TENANT])
+            if snapshot is None:
+                self._session.execute(sql.SQL("insert into {} select xmin from syncline.marker").format(OWN))
             row = self._session.execute("select now()").fetchone()
             self._become_tenant()
             yield row[0] if row else datetime.min
+
+    @contextmanager
+    def beside(self) -> Iterator[Records]:
+        """One more session that sees the very same instant, for checksums at the same time."""
+        row = self._session.execute("select pg_export_snapshot()").fetchone()
+        with comparing(self.job, keeps_columns=self.keeps_columns) as other:
+            other.stored = self.stored
+            with other.looking(self._tenants, row[0] if row else None):
+                yield other
+
+    def blocks(self) -> int | None:
+        """Blocks of the table as its size says now; None of what has none of its own."""
+        return self._size_of(self._table) // BLOCK_BYTES if self.has_places else None
 
     def grants(self) -> set[str]:
         """The tenants that the target's owner lets the job touch; `*` is all of them."""
@@ -106,12 +129,10 @@ class Records(TargetSession):
         """The key over `t`."""
         return self._key()
 
-    def count(self) -> dict[str, int]:
-        """Rows per tenant that readers see."""
-        statement = sql.SQL("select {}, count(*) from {} as t where {} group by 1").format(
-            self._tenant_text(t), self._table, self._alive()
-        )
-        return dict(self._session.execute(statement).fetchall())
+    def count(self) -> int:
+        """Rows that readers see."""
+        statement = sql.SQL("select count(*) from {} as t where {}").format(self._table, self._alive())
+        return int((self._session.execute(statement).fetchone() or (0,))[0])
 
     def ask(self, ranges: Ranges, bits: int, also: Iterable[Composable]) -> None:
         """Add up the copy's checksums."""

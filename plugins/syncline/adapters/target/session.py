@@ -72,6 +72,10 @@ class TargetSession:
     def _become_tenant(self) -> None:
         self._session.execute(sql.SQL("set local role {}").format(sql.Identifier(self.job.target.role)))
 
+    def _size_of(self, table: Composable) -> int:
+        row = self._session.execute("select pg_relation_size(to_regclass(%s))", [table.as_string(None)]).fetchone()
+        return (row[0] if row else None) or 0
+
     def _find_enums(self) -> dict[str, Composable]:
         """Enumerations among the columns: PostgreSQL takes no text for one without a cast."""
         table = read_catalog(self._session, [self.job.target.table]).tables.get(self.job.target.table)
