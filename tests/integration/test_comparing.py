@@ -588,3 +588,22 @@ def test_a_marker_of_another_path_stops_no_batch_without_rows(filled: Lab) -> No
 
     assert filled.run(mode=Mode.FULL).verdict is Verdict.MATCHED
     assert filled.run().verdict is Verdict.MATCHED
+
+
+def test_a_full_run_sees_what_postgresqls_own_hashes_do_not(lab: Lab) -> None:
+    """5 and -5 have one hash there, so have 0 and NULL among floats, and arrays of other shapes."""
+    lab.sql(
+        "mdm",
+        "alter table lab.person add pay numeric(8,2) default 5, add share float8 default 0, add tags int[] default '{1,2}'",
+    )
+    lab.sql("payroll", "alter table lab.person add pay numeric(8,2), add share float8, add tags int[]")
+    for name, kind in (("pay", "numeric(8,2)"), ("share", "double precision"), ("tags", "integer[]")):
+        lab.mapping["source"][name] = kind
+        lab.mapping["fields"][name] = {"from": name, "type": kind}
+    fill(lab, 40)
+    lab.run()
+
+    for spoil in ("pay = -5", "share = null", "tags = '{{1},{2}}'"):
+        lab.sql("payroll", f"update lab.person set {spoil} where person_no = 'p7'")
+        done = lab.run(mode=Mode.FULL)
+        assert done.counts.updated_rows == 1, spoil

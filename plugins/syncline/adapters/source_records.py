@@ -15,7 +15,7 @@ from psycopg import sql
 from psycopg.sql import Composable
 
 from syncline.adapters.source import Source, deleted_column, filter_of
-from syncline.core.checksums import MAPPED, NOT_HELD, Columns, hash_of, in_hashes
+from syncline.core.checksums import MAPPED, NOT_HELD, Columns, hash_of, in_hashes, key_hash
 from syncline.core.compile import DELETED, REJECT, CompiledMapping, compile_mapping, mapped_key
 from syncline.core.models import table_identifier
 from syncline.core.transforms import template
@@ -63,7 +63,7 @@ def listing(here: Source, hashed: Columns, where: Composable) -> Composable:
     A rejected row has a hash that no copy has; one that is flagged deleted, or that the filter leaves out, has none.
     """
     job = here.job
-    key = hash_of({name: (m(name), job.mapping.fields[name].type) for name in job.target.key})
+    key = key_hash({name: (m(name), job.mapping.fields[name].type) for name in job.target.key})
     return template(
         "select {key}, case when {deleted} or {filtered} then {not_held}::bigint when {reject} is not null then ~{key}"
         " else {hash} end, {place} from (\n{select}\noffset 0) as m",

@@ -36,6 +36,8 @@ DIRECT = {
     "date": "case when isfinite({v}) then hashint4extended(({v}) - date '2000-01-01', {n})"
     " when ({v}) > date '2000-01-01' then 3 when ({v}) < date '2000-01-01' then 5 end",
 }
+# Of a number with a limit, which cannot be infinite; NaN is none of the others' hash.
+BOUNDED = "(hash_numeric_extended({v}, {n}) # case when ({v}) < 0 then 1::bigint << 40 else 0 end)"
 COMPARABLE_SINCE = 140000  # server version: hash_record_extended, bit_xor
 # Types without a hash, or whose hash calls different spellings equal (a month and 30 days).
 BY_TEXT = frozenset({"json", "money", "interval"})
@@ -60,9 +62,14 @@ def hash_of(values: Columns) -> Composable:
     rows exchange does not cancel. PostgreSQL's hash of a record would say the same, at half the speed, of texts; it
     takes 5 and -5 for one number, and NaN, infinity and NULL for another.
     """
+    return template("hashtextextended('', {seed})", seed=key_hash(values))
+
+
+def key_hash(values: Columns) -> Composable:
+    """The same of values that no other row has: nothing is added up, so nothing can cancel."""
     parts, others = [], []
     for n, (value, kind) in enumerate(values.values(), start=1):
-        direct = None if kind.is_array else DIRECT.get("text" if kind.name in BY_TEXT else _widest(kind))
+        direct = _direct(kind)
         if direct is None:
             others.append(_hashable(value, kind))
             continue
@@ -70,12 +77,20 @@ def hash_of(values: Columns) -> Composable:
         parts.append(template("coalesce({h}, {null})", h=hashed, null=sql.Literal(_of_null(n))))
     if others:
         parts.append(template("hash_record_extended(row({values}), 0)", values=sql.SQL(", ").join(others)))
-    return template("hashtextextended('', {seed})", seed=sql.SQL(" # ").join(parts))
+    return template("({parts})", parts=sql.SQL(" # ").join(parts))
+
+
+def _direct(kind: PgType) -> str | None:
+    if kind.is_array:
+        return None
+    if kind.family == "number" and (kind.precision is not None or kind.name != "numeric"):
+        return BOUNDED
+    return DIRECT.get("text" if kind.name in BY_TEXT else _widest(kind))
 
 
 def range_of(key: Columns, bits: int) -> Composable:
     """The number of the range that a key belongs to, 0 to 2^bits - 1."""
-    return template("({hash} & {mask})::integer", hash=hash_of(key), mask=sql.Literal(2**bits - 1))
+    return template("({hash} & {mask})::integer", hash=key_hash(key), mask=sql.Literal(2**bits - 1))
 
 
 def in_ranges(key: Columns, bits: int, ranges: Iterable[int]) -> Composable:
@@ -87,7 +102,7 @@ def in_ranges(key: Columns, bits: int, ranges: Iterable[int]) -> Composable:
 def in_hashes(key: Columns, hashes: Iterable[int]) -> Composable:
     """The condition that a key has one of some hashes."""
     listed = sql.Literal("{" + ",".join(map(str, hashes)) + "}")
-    return template("({h} = any({all}::bigint[]))", h=hash_of(key), all=listed)
+    return template("({h} = any({all}::bigint[]))", h=key_hash(key), all=listed)
 
 
 def mapped_checksums(compiled: CompiledMapping, key: tuple[str, ...], compared: Columns, bits: int) -> Composable:
@@ -139,7 +154,7 @@ def table_listing(relation: Composable, key: Columns, compared: Columns, *, wher
     """Per row of a relation `t`: hash of its key, of what is compared, and its place."""
     return template(
         "select {key}, {hash}, t.ctid from {relation} where {where}",
-        key=hash_of(key), hash=hash_of(compared), relation=relation, where=sql.SQL(" and ").join(list(where)),
+        key=key_hash(key), hash=hash_of(compared), relation=relation, where=sql.SQL(" and ").join(list(where)),
     )  # fmt: skip
 
 

@@ -58,6 +58,7 @@ def spelled(value: Composable, field: FieldMap, stored: PgType | None = None) ->
     """
     equal, kind = field.equal, field.type
     is_as_declared = stored is not None and stored.family == kind.family
+    is_bounded = stored is not None and (stored.precision is not None or stored.name != "numeric")
     if (tolerance := _tolerance(equal)) is not None:
         # div is exact, and cuts towards zero: buckets of half the width, of which the middle one is a whole wide.
         half = sql.Literal(tolerance / 2)
@@ -70,7 +71,9 @@ def spelled(value: Composable, field: FieldMap, stored: PgType | None = None) ->
     if kind.is_array:  # by text: the hash of an array knows neither its bounds nor its dimensions
         return template("({v})::{t}::text", v=value, t=_elements(kind)), TEXT
     match kind.family:
-        case "number" | "date" | "time" if is_as_declared:
+        case "number" if is_as_declared:  # what a column without limits stores may be infinite, whatever is declared
+            return value, kind if is_bounded else NUMERIC
+        case "date" | "time" if is_as_declared:
             return value, kind
         case "number" | "money":
             return _measured(value, kind), NUMERIC
@@ -83,6 +86,11 @@ def spelled(value: Composable, field: FieldMap, stored: PgType | None = None) ->
         case "jsonb":  # nor does the hash of a jsonb know how deep its arrays are
             return template("({v})::text", v=value), TEXT
     return value, kind
+
+
+def spelled_as_loaded(value: Composable, field: FieldMap) -> tuple[Composable, PgType]:
+    """The same by what the loader calls unchanged, whatever the field declares."""
+    return spelled(value, field.model_copy(update={"equal": Equality()}))
 
 
 def differs(here: Composable, there: Composable, field: FieldMap) -> Composable:

@@ -22,6 +22,7 @@ from syncline.adapters.source import Source, SourceCount
 from syncline.adapters.target import Target
 from syncline.core.checksums import MAPPED, bits_for, columns_of, in_ranges, mapped_checksums, table_checksums
 from syncline.core.compile import mapped_key
+from syncline.core.equality import spelled_as_loaded
 from syncline.core.errors import TransientError
 from syncline.core.job import SyncJob
 from syncline.core.models import table_identifier
@@ -83,8 +84,10 @@ def _compare_rows(
 ) -> Found | None:
     read_rows = sum(counted.read_rows.values())
     bits = bits_for(read_rows)
-    names = job.target.key if job.target.write == "append" else tuple(job.mapping.fields)
-    compared = columns_of(MAPPED, {name: job.mapping.fields[name].type for name in names})
+    fields, only_keys = job.mapping.fields, job.target.write == "append"
+    compared = {name: spelled_as_loaded(sql.Identifier(MAPPED, name), field) for name, field in fields.items()}
+    if only_keys:
+        compared = columns_of(MAPPED, {name: fields[name].type for name in job.target.key})
     at_source, at_target = Ranges(bits), Ranges(bits)
 
     def of_part(part: Part) -> Composable:
@@ -98,7 +101,6 @@ def _compare_rows(
         for part in divide(sessions if blocks else 1, blocks):
             beside = here if part.number == 0 else stack.enter_context(here.beside())
             tasks.append((beside.session, partial(beside.compare, of_part(part), at_source)))
-        only_keys = job.target.write == "append"
         tasks.append((there.session, partial(there.compare, tenants, bits, at_target, only_keys=only_keys)))
         side_by_side(tasks)
     told_rows = int(at_source.all_rows.sum())

@@ -16,6 +16,7 @@ from psycopg.sql import Composable
 from syncline.adapters.comparing import Ranges
 from syncline.adapters.target.session import TargetSession, assigned, listed, t
 from syncline.core.checksums import in_hashes, range_of, table_checksums
+from syncline.core.equality import spelled_as_loaded
 from syncline.core.values import Balance, Counts, Mode
 
 
@@ -24,9 +25,12 @@ class Absent(TargetSession):
 
     def compare(self, tenants: Iterable[str], bits: int, ranges: Ranges, *, only_keys: bool) -> None:
         """Add up what the copy holds per range, softly deleted rows left out."""
-        compared = self.job.target.key if only_keys else self.job.mapping.fields
+        compared = self._key()
+        if not only_keys:
+            fields = self.job.mapping.fields.items()
+            compared = {name: spelled_as_loaded(t(name), field) for name, field in fields}
         relation = sql.SQL("{} as t").format(self._table)
-        statement = table_checksums(relation, self._key(), self._columns(compared), bits, where=[self._alive()])
+        statement = table_checksums(relation, self._key(), compared, bits, where=[self._alive()])
         with self._transaction("comparing"):
             self._enter(tenants)
             self._become_tenant()

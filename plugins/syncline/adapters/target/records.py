@@ -22,7 +22,15 @@ from syncline.adapters.catalog import read_catalog
 from syncline.adapters.comparing import Listing, Ranges
 from syncline.adapters.connections import WORK_MEM
 from syncline.adapters.target.session import TENANT_REFUSED, Column, TargetSession, listed, s, t
-from syncline.core.checksums import Columns, at_places, hash_of, range_of, table_checksums, table_listing
+from syncline.core.checksums import (
+    Columns,
+    at_places,
+    hash_of,
+    key_hash,
+    range_of,
+    table_checksums,
+    table_listing,
+)
 from syncline.core.equality import differs, is_exact, spelled
 from syncline.core.errors import TenantRefused
 from syncline.core.job import SyncJob
@@ -295,7 +303,7 @@ class Records(TargetSession):
             look=sql.Literal(look),
             tenant=self._tenant_of(),
             texts=self._key_text(_r),
-            hash=hash_of(typed),
+            hash=key_hash(typed),
             keeps=sql.Literal(self.keeps_columns),
             severity=self._severity(),
             excused=self._excused(),
