@@ -17,7 +17,7 @@ export AIRFLOW__CORE__LOAD_EXAMPLES := False
 export AIRFLOW__COSMOS__ENABLE_TELEMETRY := False
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-once test faults check bench lock clean bootstrap
+.PHONY: help demo demo-once test faults soak check bench lock clean bootstrap
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +33,9 @@ test: check ## Check, then run all tests but the long ones
 
 faults: bootstrap ## Bring about every fault, also those that take minutes, root or a real Airflow
 	@exec .venv/bin/python -m pytest -m "long or not long" tests/faults tests/machines
+
+soak: bootstrap ## Compare records a thousand times while a writer changes both sides
+	@exec .venv/bin/python -m pytest -s -m long tests/machines/test_comparison_soak.py
 
 check: bootstrap ## Lint, format, types, manifests and mappings
 	@.venv/bin/ruff check
