@@ -29,7 +29,7 @@ DAY = date(2026, 11, 1)
 
 
 RUNBOOKS = (
-    "batch-held", "batch-unverified", "mass-delete", "publish-tables-failed", "rows-rejected", "source-replaced",
+    "batch-held", "batch-unverified", "mass-delete", "publish-tables-failed", "records-differ", "rows-rejected", "source-replaced",
     "system-down", "task-failed",
 )  # fmt: skip
 NO_ALERTS = {"backfill"}  # pages that say how something is done

@@ -21,6 +21,7 @@ RUNBOOKS = "docs/runbooks"
 ALWAYS = (
     "batch-held",
     "batch-unverified",
+    "records-differ",
     "source-replaced",
     "system-down",
     "task-failed",

@@ -111,6 +111,8 @@ def sign(control_run_id: int, *, is_approved: bool, signer: str, note: str = "")
     signer, note = signer.strip(), note.strip()
     state = ControlState.SIGNED if is_approved else ControlState.REFUSED
     with ledger.opened(f"{CONTROL} sign") as book, book.deciding(control_run_id) as run:
+        if (run.state, run.signer, run.note) == (state, signer, note):
+            return  # a task that died after it had recorded this, and is tried again
         kept = _require_open(run)
         if not signer:
             raise TerminalError(f"control run {control_run_id}: a decision needs a name. Nothing was recorded.")

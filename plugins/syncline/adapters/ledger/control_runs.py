@@ -38,6 +38,8 @@ class ControlRecord:
     verdict: Verdict
     kept: Kept | None
     signed_sha256: str | None
+    signer: str | None
+    note: str | None
 
 
 class ControlRuns(Comparisons):
@@ -176,7 +178,7 @@ class ControlRuns(Comparisons):
         """Raises TerminalError where there is none of that id."""
         row = self._one(
             "select control_run_id, control, run_key, job_ids, state, verdict, html_path, html_sha256, csv_path,"
-            " csv_sha256, signed_sha256 from ledger.control_run where control_run_id = %s",
+            " csv_sha256, signed_sha256, signer, note from ledger.control_run where control_run_id = %s",
             control_run_id,
         )
         if row is None:
