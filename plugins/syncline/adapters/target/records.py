@@ -46,6 +46,7 @@ FLAGS = {
 }  # fmt: skip
 HERE, FOUND, OWN, WAITING = (sql.Identifier("pg_temp", n) for n in ("here_row", "found", "own_writes", "waiting"))
 BLOCK_BYTES = 8192  # as PostgreSQL is built; of another size, parts are merely uneven
+COMBINATIONS_MAX = 200
 PLAIN = "select from pg_class where oid = to_regclass(%s) and relkind = 'r' and not relhassubclass"
 META = {
     "look": "integer", "tenant": "text", "key": "text[]", "key_hash": "bigint", "class": "text", "columns": "text[]",
@@ -237,13 +238,17 @@ class Records(TargetSession):
         ).fetchall()
 
     def counts(self) -> list[tuple[Any, ...]]:
-        """tenant, class, cause, severity, whether it is excused, fields, keys, rows of the source that have them."""
+        """tenant, class, cause, severity, whether it is excused, fields, keys, rows of the source that have them.
+
+        Fields are told in their most frequent combinations; there may be as many as records.
+        """
         return self._session.execute(
             sql.SQL(
-                'select "0tenant", "0class", "0cause", "0severity", "0is_excused", "0columns", count(*),'
-                ' sum("0here_rows")::bigint from {}'
-                " group by 1, 2, 3, 4, 5, 6 order by 7 desc, 1, 2, 3"
-            ).format(FOUND)
+                'with told as (select "0columns" from {found} group by 1 order by count(*) desc, 1 limit {most})'
+                ' select "0tenant", "0class", "0cause", "0severity", "0is_excused",'
+                ' case when "0columns" in (select "0columns" from told) then "0columns" else \'{{}}\' end,'
+                ' count(*), sum("0here_rows")::bigint from {found} group by 1, 2, 3, 4, 5, 6 order by 7 desc, 1, 2, 3'
+            ).format(found=FOUND, most=sql.Literal(COMBINATIONS_MAX))
         ).fetchall()
 
     def found(self, limit: int) -> Generator[DifferingRecord, None, None]:
