@@ -16,6 +16,7 @@ from syncline.adapters.target.records import comparing
 from syncline.core.errors import BatchHeld
 from syncline.core.record_comparison import ComparisonRequest, ComparisonSummary, Depth
 from syncline.core.values import Verdict
+from syncline.steps import record_comparison
 from tests.integration.conftest import JOB, Lab
 
 PEOPLE = 400
@@ -333,3 +334,149 @@ def test_no_value_but_keys_reaches_the_ledger(synced: Lab) -> None:
 
     for table in ("comparison", "record_count", "record_difference", "drift", "audit"):
         assert synced.ledger(f"select from ledger.{table} as r where r::text like '%%CANARY%%'") == []
+
+
+TYPES: dict[str, tuple[str, str]] = {  # type of the field -> a value, and another that only a close look tells apart
+    "text": ("'Ann'", "'ann'"), "varchar(40)": ("'Ann'", "'Anm'"), "char(5)": ("'ab'", "'ac'"),
+    "integer": ("5", "-5"), "bigint": ("5", "-5"), "numeric(12,3)": ("100.5", "-100.5"), "numeric": ("1.10", "'NaN'"),
+    "double precision": ("0", "null"), "boolean": ("false", "null"), "date": ("'2024-02-29'", "'2024-03-01'"),
+    "time": ("'10:00'", "'10:00:00.000001'"), "timestamp": ("'2024-01-01'", "'2024-01-01 00:00:00.000001'"),
+    "timestamptz": ("'2024-01-01 00:00+00'", "'2024-01-01 00:00+01'"), "interval": ("'1 month'", "'30 days'"),
+    "uuid": ("'00000000-0000-0000-0000-000000000001'", "'00000000-0000-0000-0000-000000000002'"),
+    "jsonb": ("'[1]'", "'[[1]]'"), "text[]": ("'{a,b}'", "'{{a},{b}}'"), "inet": ("'10.0.0.1'", "'10.0.0.1/24'"),
+    "bytea": ("'\\x01'", "'\\x02'"),
+}  # fmt: skip
+
+
+def test_a_single_value_of_any_type_is_found_at_either_depth(lab: Lab) -> None:
+    names = {f"c{n}": kind for n, kind in enumerate(TYPES)}
+    for name, kind in names.items():
+        lab.sql("mdm", f"alter table lab.person add {name} {kind} default {TYPES[kind][0]}")
+        lab.sql("payroll", f"alter table lab.person add {name} {kind}")
+        lab.mapping["source"][name] = kind
+        lab.mapping["fields"][name] = {"from": name, "type": kind}
+    fill(lab, 60)
+    lab.run()
+    assert compare(lab).identical_rows == 60
+    for n, (name, kind) in enumerate(names.items(), start=1):
+        lab.sql("payroll", f"update lab.person set {name} = {TYPES[kind][1]} where person_no = 'p{n}'")
+
+    found = differences(compare(lab))
+    assert {key.split("/")[1]: columns for key, _, _, columns in found} == {
+        f"p{n}": (name,) for n, name in enumerate(names, start=1)
+    }
+    assert {key for key, *_ in differences(compare(lab, depth=Depth.CHECKSUMS))} == {key for key, *_ in found}
+
+
+def test_an_old_delete_marker_excuses_nothing(synced: Lab) -> None:
+    synced.hub({"person_id": "p2", "name": "Ann 2", "is_deleted": True})
+    synced.run()
+    synced.hub({"person_id": "p2", "name": "Ann 2", "is_deleted": False})
+    synced.run()
+    synced.sql("payroll", "delete from lab.person where person_no = 'p2'")
+
+    done = compare(synced)
+
+    assert (differences(done), done.verdict) == (
+        [("t1/p2", "missing_in_target", "foreign_write", ())], Verdict.MISMATCHED,
+    )  # fmt: skip
+
+
+def test_keys_that_the_mapping_could_not_hold_are_told(synced: Lab) -> None:
+    """Longer than the mapping's type, and NULL where the table allows it."""
+    synced.mapping["fields"]["person_no"]["type"] = "varchar(6)"
+    synced.run()
+    synced.sql("payroll", "alter table lab.person drop constraint person_pkey")
+    synced.sql("payroll", "alter table lab.person alter person_no drop not null")
+    synced.sql(
+        "payroll",
+        "insert into lab.person (tenant_id, person_no, name) values ('t1', 'p2-and-more', 'x'), ('t1', null, 'x')",
+    )
+
+    found = differences_of(compare(synced))
+
+    assert {key[1] for key in found} == {None, "p2-and-more"}
+
+
+def differences_of(done: ComparisonSummary) -> list[tuple[str | None, ...]]:
+    with ledger.opened("test") as book:
+        return sorted((one.target_key for one in book.differences(done.comparison_id)), key=str)
+
+
+def test_what_an_append_job_keeps_is_excused_and_what_another_hand_wrote_is_not(synced: Lab) -> None:
+    synced.manifest["source"].pop("deleted")
+    synced.manifest["target"] |= {"write": "append", "on_delete": "ignore"}
+    synced.run()
+    synced.hub({"person_id": "p4", "name": "Zoe"})
+    synced.run()  # which changes no row
+    synced.sql("payroll", "update lab.person set name = 'Eve' where person_no = 'p2'")
+
+    done = compare(synced)
+
+    assert [(key, cause) for key, _, cause, _ in differences(done)] == [
+        ("t1/p2", "foreign_write"), ("t1/p4", "conflict_kept"),
+    ]  # fmt: skip
+
+
+def test_what_is_expected_alone_proves_nothing(synced: Lab) -> None:
+    synced.manifest["source"]["key_set"] = "every_run"
+    synced.run()
+    synced.sql("mdm", "delete from lab.person")
+
+    done = compare(synced)
+
+    assert (done.verdict, done.identical_rows, done.excused_rows) == (Verdict.UNVERIFIED, 0, PEOPLE)
+
+
+def test_a_deletion_that_no_batch_has_looked_for_is_not_expected_for_ever(synced: Lab) -> None:
+    synced.manifest["source"]["key_set"] = "every_run"
+    synced.run()
+    synced.sql("mdm", "delete from lab.person where person_id = 'p2'")
+    assert compare(synced).verdict is Verdict.MATCHED
+    synced.ledger("update ledger.watermark set source_as_of = source_as_of - interval '1 day'")
+    assert compare(synced).verdict is Verdict.MISMATCHED
+
+
+def test_the_next_batch_excuses_what_ours_wrote_and_not_what_another_hand_did(synced: Lab) -> None:
+    synced.hub({"person_id": "p2", "name": "Zoe"}, {"person_id": "p4", "name": "Zoe"})
+    synced.sql("payroll", "update lab.person set name = 'Eve' where person_no = 'p2'")
+
+    assert [(key, cause) for key, _, cause, _ in differences(compare(synced))] == [
+        ("t1/p2", "foreign_write"), ("t1/p4", "in_flight"),
+    ]  # fmt: skip
+
+
+def test_older_rows_of_a_key_do_not_stand_beside_the_living_one(synced: Lab) -> None:
+    """A history at the source: one row of each key lives, others are flagged."""
+    synced.sql("mdm", "alter table lab.person drop constraint person_pkey")
+    synced.sql(
+        "mdm", "insert into lab.person select tenant_id, person_id, 'Old', born, '2020-01-01', true from lab.person"
+    )
+    synced.ledger("update ledger.watermark set snapshot = %s::pg_snapshot", snapshot(synced))
+    assert compare(synced).differing_rows == 0
+    synced.sql("payroll", "update lab.person set name = 'Eve' where person_no = 'p2'")
+    assert differences(compare(synced)) == [("t1/p2", "mismatched", "foreign_write", ("name",))]
+
+
+def snapshot(lab: Lab) -> str:
+    return str(lab.sql("mdm", "select pg_current_snapshot()::text as s")[0]["s"])
+
+
+def test_many_differences_are_told_once_however_they_are_looked_up(
+    synced: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced.hub({"person_id": "p6", "name": "Zoe"})
+    synced.sql("payroll", "update lab.person set name = 'Eve' where person_no in ('p1', 'p2', 'p3')")
+    wanted = differences(compare(synced))
+    assert len(wanted) == 4
+    for name in ("KEYS_AT_ONCE", "PLACES_MAX", "LISTED_ROWS_MAX"):
+        monkeypatch.setattr(record_comparison, name, 1)
+        done = compare(synced)
+        assert (differences(done), done.differing_rows) == (wanted, 4), name
+
+
+def test_ranges_with_many_rows_are_divided_further(synced: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record_comparison, "ROWS_PER_RANGE", 64)
+    monkeypatch.setattr(record_comparison, "LISTED_ROWS_MAX", 10)
+    synced.sql("payroll", "update lab.person set name = 'Eve' where person_no = 'p1'")
+    assert differences(compare(synced)) == [("t2/p1", "mismatched", "foreign_write", ("name",))]

@@ -132,3 +132,31 @@ def test_the_shell_plans_and_applies(drifted: Lab) -> None:
     done = drifted.shell("repair", "apply", str(found["comparison_id"]), "--approved-by", "Ann", "--reason", "x")
     assert (done.returncode, drifted.people()["t2/p1"]) == (0, "Ann 1"), done.stderr
     assert drifted.shell("repair", "plan", "999").returncode == 1
+
+
+def test_a_critical_field_that_changed_since_is_not_written_by_the_way(drifted: Lab) -> None:
+    drifted.mapping["fields"]["born"]["severity"] = "critical"
+    drifted.run()
+    drifted.sql("payroll", "update lab.person set name = 'Eve' where person_no in ('p1', 'p3')")
+    found = compare(drifted)
+    drifted.hub({"tenant_id": "t2", "person_id": "p1", "name": "Ann 1", "born": "1970-01-01"})
+
+    done = apply_repair(found.comparison_id, BY)
+
+    assert (done.batch.counts.updated_rows, done.batch.counts.conflicted_rows) == (1, 1)
+    rows = drifted.sql(
+        "payroll", "select person_no, name, born::text from lab.person where person_no in ('p1', 'p3') order by 1"
+    )
+    assert [(row["name"], row["born"]) for row in rows] == [("Eve", "1990-01-01"), ("Ann 3", "1990-01-01")]
+
+
+def test_a_member_of_a_group_is_repaired_with_its_group(drifted: Lab) -> None:
+    drifted.manifest["group"] = "payroll_cut_off"
+    found = compare(drifted)
+
+    assert {one.because for one in plan_repair(found.comparison_id).planned} == {
+        "it is published with its group alone: `syncline run-group payroll_cut_off --mode full`"
+    }
+    with pytest.raises(TerminalError, match="3 records need a person"):
+        apply_repair(found.comparison_id, BY)
+    assert drifted.ledger("select from ledger.repair") == []

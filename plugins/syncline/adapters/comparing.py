@@ -97,18 +97,24 @@ class Candidates:
     there: list[str]
 
 
-def candidates(here: Listing, there: Listing) -> Candidates:
-    """Keys whose rows are not one on each side with equal hashes. Rows that a copy should not hold, and does not, are
-    none."""
+def candidates(here: Listing, there: Listing, most: int) -> Candidates | None:
+    """Keys whose rows are not one on each side with equal hashes; None where there are more than `most`.
+
+    A row that a copy should not hold is none, where the copy has no such key, or the source has a living row of it.
+    """
     source, copy = here.rows, there.rows
+    is_held = source["state"] != NOT_HELD
+    source = source[is_held | ~np.isin(source["key"], source["key"][is_held])]
     keys, at_source, of_source = np.unique(source["key"], return_index=True, return_counts=True)
     copies, at_copy, of_copy = np.unique(copy["key"], return_index=True, return_counts=True)
     common, mine, theirs = np.intersect1d(keys, copies, assume_unique=True, return_indices=True)
     is_equal = (of_source[mine] == 1) & (of_copy[theirs] == 1)
     is_equal &= source["state"][at_source[mine]] == copy["state"][at_copy[theirs]]
-    is_rightly_absent = ~np.isin(keys, copies) & (of_source == 1) & (source["state"][at_source] == NOT_HELD)
+    is_rightly_absent = ~np.isin(keys, copies) & (source["state"][at_source] == NOT_HELD)
     settled = np.concatenate([common[is_equal], keys[is_rightly_absent]])
     differing = np.setdiff1d(np.union1d(keys, copies), settled)
+    if len(differing) > most:
+        return None
     return Candidates(differing.tolist(), _places(source, differing), _places(copy, differing))
 
 

@@ -92,7 +92,7 @@ class Source:
         if row is None:
             raise SchemaDrift(f"{self.job.id}: the source shows no snapshot")
         floor = self._floor
-        if not self._has_row_versions and self.job.source.window is not None:
+        if not self.shows_row_versions and self.job.source.window is not None:
             floor = row[1] - timedelta(seconds=self.job.source.window.lag_s)
         return CutOff(snapshot=row[0], cursor_floor=floor, source_as_of=row[1])
 
@@ -238,7 +238,7 @@ class Source:
 
         Of a view only its cursor can tell; without one nothing can, and no row counts as owed.
         """
-        if self._has_row_versions:
+        if self.shows_row_versions:
             return self._changed_since(snapshot)
         cursor, window = self.job.source.cursor, self.job.source.window
         if cursor is None:
@@ -361,14 +361,15 @@ class Source:
         return [sql.SQL("{c} >= {b} and {c} < {e}").format(c=cursor, b=_at(begin), e=_at(end))]
 
     @property
-    def _has_row_versions(self) -> bool:
+    def shows_row_versions(self) -> bool:
+        """Whether a row says which transaction wrote it."""
         return self._table is None or self._table.shows_row_versions
 
     def _owed(self, lower: Lower, *, by_cursor: bool) -> list[Composable]:
         """What may have changed since the watermark."""
         if self._known is not None and self.identity is not None and self.identity.remade_columns(self._known):
             return []  # the values of all rows, and no row version says so
-        if not self._has_row_versions:
+        if not self.shows_row_versions:
             return self._since(lower)
         parts, cursor, floor = [self._changed_since(lower.snapshot)], self.job.source.cursor, lower.cursor_floor
         if by_cursor and floor is not None and cursor is not None:
@@ -388,7 +389,7 @@ class Source:
         cursor, lower = self.job.source.cursor, batch.lower
         if batch.mode is not Mode.INCREMENTAL or lower is None or lower.cursor_floor is None or cursor is None:
             return sql.SQL("0")
-        if not self._has_row_versions:
+        if not self.shows_row_versions:
             return sql.SQL("0")
         return sql.SQL("count(*) filter (where {} < {} and {})").format(
             _column(cursor), _at(lower.cursor_floor), self._changed_since(lower.snapshot)

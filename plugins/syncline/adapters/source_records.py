@@ -21,7 +21,7 @@ from syncline.core.models import table_identifier
 from syncline.core.transforms import template
 from syncline.core.values import Batch
 
-FILTERED, OWED, OVERDUE, PLACE = "0filtered", "0owed", "0overdue", "0place"
+FILTERED, OWED, OVERDUE, PLACE, WRITTEN = "0filtered", "0owed", "0overdue", "0place", "0written"
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def records(
     said: list[Composable] = [sql.Identifier(MAPPED, name) for name in fields]
     said += [sql.Identifier(MAPPED, DELETED), template("{r} is not null", r=sql.Identifier(MAPPED, REJECT))]
     said += [sql.Identifier(MAPPED, name) for name in (FILTERED, OWED, OVERDUE)]
-    said.append(hash_of(hashed))
+    said += [hash_of(hashed), m(WRITTEN)]
     return sql.SQL("select {} from (\n{}\noffset 0) as m").format(sql.SQL(", ").join(said), compiled.select)
 
 
@@ -85,7 +85,7 @@ def _compiled(here: Source, where: Composable, published: Published | None) -> C
         where=where,
         deleted=deleted_column(here.job),
         key=here.job.target.key,
-        carried=(FILTERED, OWED, OVERDUE, PLACE),
+        carried=(FILTERED, OWED, OVERDUE, PLACE, WRITTEN),
     )
 
 
@@ -129,11 +129,13 @@ def _with_flags(here: Source, published: Published | None) -> Composable:
     kept = filter_of(here.job)
     owed, overdue = _owed(here, published)
     return template(
-        "(select s.*, {filtered} as {f}, {owed} as {o}, {overdue} as {l}, {place} as {p} from {table} as s)",
+        "(select s.*, {filtered} as {f}, {owed} as {o}, {overdue} as {l}, {place} as {p}, {written} as {w}"
+        " from {table} as s)",
         filtered=template("({kept}) is not true", kept=kept) if kept is not None else sql.SQL("false"),
         owed=owed, overdue=overdue, table=table_identifier(here.job.source.table),
         f=sql.Identifier(FILTERED), o=sql.Identifier(OWED), l=sql.Identifier(OVERDUE), p=sql.Identifier(PLACE),
         place=sql.SQL("s.ctid" if here.blocks() is not None else "null::tid"),
+        written=sql.SQL("s.xmin::text::bigint" if here.shows_row_versions else "0::bigint"), w=sql.Identifier(WRITTEN),
     )  # fmt: skip
 
 

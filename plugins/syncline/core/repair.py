@@ -70,6 +70,8 @@ def _planned(job: SyncJob, record: DifferingRecord, with_critical: bool) -> Plan
 def _undecided(job: SyncJob, record: DifferingRecord) -> str:
     """Why nobody but a person can say what is right; '' where the source is."""
     target = job.target
+    if job.manifest.group is not None:
+        return f"it is published with its group alone: `{job.command} --mode full`"
     if target.write == "replace":
         return "a replacing job writes everything or nothing: run it in mode full"
     if None in record.target_key:

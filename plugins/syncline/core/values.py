@@ -239,10 +239,15 @@ class Difference:
 
 @dataclass(frozen=True)
 class Repair:
-    """The keys of an approved repair, by the hashes that core/checksums.py makes."""
+    """The keys of an approved repair, by the hashes that core/checksums.py makes.
+
+    Attributes:
+        with_critical: Critical and financial fields may be written; else a row of which they differ is left as it is.
+    """
 
     send: tuple[int, ...]
     delete: tuple[int, ...]
+    with_critical: bool = False
 
 
 @dataclass(frozen=True)

@@ -60,10 +60,10 @@ def diff(
     """Compare a copy with its source, record by record; exit code 0 matched, 1 mismatched, 2 unverified."""
     from syncline.steps import compare_records
 
-    job = find_job(job_id)
     ratio = _ratio(sample)
     tell_progress()
     try:
+        job = find_job(job_id)
         request = ComparisonRequest(
             _interrupted_run(job) if resume else run_key(),
             depth=depth,
@@ -73,8 +73,11 @@ def diff(
         done = compare_records(job, request)
         with ledger.opened("diff") as book:
             counts, found = book.record_counts(done.comparison_id), book.differences(done.comparison_id, show)
-    except SynclineError as error:
-        _tell_failure(job, str(error), as_json)
+    except typer.BadParameter:
+        raise
+    except (Exception, KeyboardInterrupt) as error:  # whatever ends it, nothing was found out: never exit code 1
+        said = str(error) if isinstance(error, SynclineError) else type(error).__name__
+        _tell_failure(job_id, said, as_json)
         raise typer.Exit(EXIT[Verdict.UNVERIFIED]) from None
     if as_json:
         print(json.dumps(_as_json(job, done, counts, found, unmask), ensure_ascii=False, indent=2))
@@ -171,11 +174,11 @@ def _interrupted_run(job: SyncJob) -> str:
         return book.interrupted_run(job.id) or run_key()
 
 
-def _tell_failure(job: SyncJob, reason: str, as_json: bool) -> None:
+def _tell_failure(job_id: str, reason: str, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"job_id": job.id, "verdict": Verdict.UNVERIFIED, "reason": reason}, indent=2))
+        print(json.dumps({"job_id": job_id, "verdict": Verdict.UNVERIFIED, "reason": reason}, indent=2))
     else:
-        print(f"{job.id} is unverified: {printable(reason)}", file=sys.stderr)
+        print(f"{job_id} is unverified: {printable(reason)}", file=sys.stderr)
 
 
 def _key(job: SyncJob, key: tuple[str | None, ...], unmask: bool) -> dict[str, str | None]:

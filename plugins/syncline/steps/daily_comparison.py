@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from syncline.core.alerts import OF_FIELD, Alert
 from syncline.core.job import SyncJob
-from syncline.core.record_comparison import ComparisonRequest, ComparisonSummary
+from syncline.core.record_comparison import ComparisonRequest, ComparisonSummary, Depth
 from syncline.core.values import Verdict
 from syncline.steps import alerting
 from syncline.steps.record_comparison import compare_records
@@ -40,5 +40,6 @@ def _alert(job: SyncJob, found: ComparisonSummary) -> Alert:
         f"{found.identical_rows + found.differing_rows:,}. Look: `syncline diff {job.id}` and "
         f"docs/runbooks/records-differ.md"
     )
-    severity = OF_FIELD[found.severity] if found.severity else None
+    is_known = found.severity is not None and found.depth is Depth.RECORDS  # checksums know no fields
+    severity = OF_FIELD[found.severity] if is_known and found.severity else None
     return alerting.alert(job, None, CONTROL, because, kind=DIFFERENCES, severity=severity)

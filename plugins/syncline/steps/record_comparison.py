@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property, partial
 from typing import Any
 
@@ -32,7 +32,7 @@ from syncline.adapters.failpoints import failpoint
 from syncline.adapters.ledger import Ledger
 from syncline.adapters.source import Source, reading
 from syncline.adapters.source_records import PLACE, Published, listing, m, of_keys, of_tenants, records
-from syncline.adapters.target.records import Records, comparing
+from syncline.adapters.target.records import Records, Standing, comparing
 from syncline.core.checksums import (
     Columns,
     at_places,
@@ -130,6 +130,7 @@ class _Comparison:
         self.seen = _Seen()
         self.published: Published | None = None
         self.looked_at = 0.0
+        self.source_as_of: datetime | None = None
 
     def run(self) -> ComparisonSummary:
         started = time.monotonic()
@@ -157,11 +158,10 @@ class _Comparison:
     def _look_first(self, there: Records) -> int:
         """Counts, checksums, a look at the records that may differ; returns how many to look at again."""
         with self._both(there) as (here, target_as_of):
-            source_as_of = here.cut_off().source_as_of
             if self.begun.progress:
-                self._go_on(source_as_of, target_as_of)
+                self._go_on(target_as_of)
             else:
-                self._hash(here, there, source_as_of, target_as_of)
+                self._hash(here, there, target_as_of)
             if not self.seen.ranges:
                 return 0
             self._look_into(here, there)
@@ -182,16 +182,31 @@ class _Comparison:
     def _both(self, there: Records) -> Iterator[tuple[Source, datetime]]:
         """One instant of both sides, taken together; what must have arrived by then is known before."""
         self.published = self.book.last_published(self.job)
+        sighting = self.book.known_sighting(self.job.id)
         known, grants = self.book.known_tenants(self.job.id), there.grants()
-        with reading(self.job) as here:
-            here.preflight()
-            _require_comparable(self.job, here, there)
-            self.looked_at = time.monotonic()
-            here.cut_off()  # the first statement takes the snapshot
-            if not self.seen.source_rows:
-                self.seen.source_rows = here.count_living(self.batch)
-            with there.looking(scope(self.job, self.batch, {*self.seen.source_rows} | known, grants)) as target_as_of:
+        for is_last in (False, True):
+            with ExitStack() as stack:
+                here = stack.enter_context(reading(self.job))
+                here.recognise(self.batch, sighting.identity if sighting else None)
+                here.preflight()
+                _require_comparable(self.job, here, there)
+                self.looked_at, self.source_as_of = time.monotonic(), here.cut_off().source_as_of
+                asked = scope(self.job, self.batch, {*self.seen.source_rows} | known, grants)
+                target_as_of = stack.enter_context(there.looking(asked))
+                if not self.seen.source_rows:
+                    self.seen.source_rows = here.count_living(self.batch)
+                    new = scope(self.job, self.batch, {*self.seen.source_rows} | known, grants) - asked
+                    if new and not is_last:  # tenants that only the source knows: once more, with them in scope
+                        continue
                 yield here, target_as_of
+                return
+
+    @property
+    def _standing(self) -> Standing:
+        as_of = self.published.source_as_of if self.published else None
+        promised = timedelta(seconds=self.job.manifest.sla.latency_p99_s_max)
+        is_fresh = as_of is not None and self.source_as_of is not None and self.source_as_of - as_of <= promised
+        return Standing(as_of, is_fresh, self.published is not None and self.published.is_held)
 
     def _look_into(self, here: Source, there: Records) -> None:
         """Look at single records of the ranges that differ: those whose hashes say so, or all where they are many."""
@@ -211,8 +226,8 @@ class _Comparison:
                 (there.session, partial(there.list_rows, of_copy, [self._in_ranges(there.key())])),
             ]
         )
-        found = candidates(of_source, of_copy)
-        if len(found.keys) > PLACES_MAX:
+        found = candidates(of_source, of_copy, PLACES_MAX)
+        if found is None:
             return self._judge_ranges(here, there, 1)
         in_source = (
             at_places(sql.Identifier("s", PLACE), found.here) if here.blocks() else in_hashes(self._key, found.keys)
@@ -229,16 +244,15 @@ class _Comparison:
         where = sql.SQL(" and ").join([in_source, *of_tenants(here, self.batch)])
         select = records(here, there.fields, self._spellings(there, there.hashed), where, self.published)
         with closing(blocks_of(here, select)) as blocks, closing(self.book.waiting_keys(self.job.id)) as waiting:
-            there.take(blocks, (letter.target_key for letter in waiting))
-        held = self.published is not None and self.published.is_held
-        there.judge(look, in_copy, owed=Cause.HELD_BATCH if held else None)
+            there.take(blocks, waiting)
+        there.judge(look, in_copy, self._standing)
 
     # --- checksums
 
-    def _hash(self, here: Source, there: Records, source_as_of: datetime, target_as_of: datetime) -> None:
+    def _hash(self, here: Source, there: Records, target_as_of: datetime) -> None:
         """Find the ranges that differ, dividing those that hold many rows; kept, so a crash costs no second pass."""
         seen = self.seen
-        seen.source_as_of, seen.target_as_of = source_as_of, target_as_of
+        seen.source_as_of, seen.target_as_of = self.source_as_of, target_as_of
         seen.bits = _bits_for(sum(seen.source_rows.values()))
         at_source, at_target = self._ask(here, there, seen.bits)
         doubled = set() if here.is_key_unique else {*here.numbers(self._doubled(here))}
@@ -356,9 +370,9 @@ class _Comparison:
         self.book.keep_progress(self.begun.comparison_id, progress)
         failpoint("compare.hashed")
 
-    def _go_on(self, source_as_of: datetime, target_as_of: datetime) -> None:
+    def _go_on(self, target_as_of: datetime) -> None:
         told: dict[str, Any] = dict(self.begun.progress)
-        for name, now in (("source_as_of", source_as_of), ("target_as_of", target_as_of)):
+        for name, now in (("source_as_of", self.source_as_of), ("target_as_of", target_as_of)):
             told[name] = datetime.fromisoformat(told[name]) if told[name] else now
         self.seen = _Seen(**told)
         log.info("comparison goes on job=%s comparison=%d", self.job.id, self.begun.comparison_id)
@@ -388,6 +402,8 @@ class _Comparison:
         verdict, reason = Verdict.MATCHED if differing == excused else Verdict.MISMATCHED, ""
         if keys == 0:
             verdict, reason = Verdict.UNVERIFIED, "no record on either side: nothing was compared"
+        elif identical == 0 and verdict is Verdict.MATCHED:
+            verdict, reason = Verdict.UNVERIFIED, "no record is the same on both sides: what is expected proves nothing"
         return ComparisonSummary(
             self.begun.comparison_id,
             self.job.id,

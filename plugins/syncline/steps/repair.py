@@ -84,7 +84,7 @@ def apply_repair(comparison_id: int, approval: Approval, *, dry_run: bool = Fals
             f"Nothing was done. `syncline repair plan {comparison_id}` says why."
         )
     with ledger.opened(f"{made.job.id} repair") as book:
-        repair_id = book.approve_repair(made.comparison, approval, send, delete)
+        repair_id = book.approve_repair(made.comparison, approval, send, delete, is_dry_run=dry_run)
     run_key = f"repair__{repair_id}__{uuid.uuid4().hex[:8]}"
     request = RunRequest(run_key, mode=Mode.REPAIR, dry_run=dry_run, reason=approval.reason, repairs=repair_id)
     done = run_line(made.job, replace(request, take_over=False))

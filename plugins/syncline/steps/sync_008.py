@@ -209,7 +209,8 @@ def _tell(report: Report, book: ledger.Ledger) -> None:
             continue
         book.close_alerts(job.id, CONTROL, UNVERIFIED)
         if (severity := one.total.severity) is None:
-            book.close_alerts(job.id, CONTROL, DIFFERENCES)
+            if one.is_whole:  # a part can show that something differs, not that nothing does
+                book.close_alerts(job.id, CONTROL, DIFFERENCES)
             continue
         told = alerting.alert(job, None, CONTROL, _because(one), kind=DIFFERENCES, severity=OF_FIELD[severity])
         book.queue_alert(told)

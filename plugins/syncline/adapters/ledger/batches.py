@@ -273,7 +273,7 @@ class Batches(Letters, Breakers):
         rows = self._all(
             "select batch.*, lower_snapshot::text as lower_text, upper_snapshot::text as upper_text,"
             " (select asked.wanted_deletes from ledger.batch as asked where asked.batch_id = batch.approves)"
-            " as approved_deletes, repair.send_keys, repair.delete_keys"
+            " as approved_deletes, repair.send_keys, repair.delete_keys, repair.with_critical"
             " from ledger.batch left join ledger.repair on repair.repair_id = batch.repairs where batch_id = %s",
             batch_id,
         )
@@ -566,5 +566,7 @@ def _batch(row: dict[str, Any]) -> Batch:
         accepts_source=row["accepts_source"],
         difference=difference,
         approved_deletes=row["approved_deletes"],
-        repair=Repair(tuple(row["send_keys"]), tuple(row["delete_keys"])) if row["send_keys"] is not None else None,
+        repair=Repair(tuple(row["send_keys"]), tuple(row["delete_keys"]), row["with_critical"])
+        if row["send_keys"] is not None
+        else None,
     )

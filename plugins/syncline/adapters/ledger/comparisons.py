@@ -190,9 +190,9 @@ class Comparisons(Batches):
         return row["manifest_hash"] if row else ""
 
     def approve_repair(
-        self, comparison: ComparisonSummary, approval: Approval, send: list[int], delete: list[int]
+        self, comparison: ComparisonSummary, approval: Approval, send: list[int], delete: list[int], *, is_dry_run: bool
     ) -> int:
-        """Record who approved what; returns the repair's id."""
+        """Record who approved what; returns the repair's id. Of a dry run the audit trail says that it only counted."""
         with self._doing(comparison.job_id, "approving a repair"):
             row = self._one(
                 "insert into ledger.repair (comparison_id, job_id, approved_by, reason, with_critical, send_keys,"
@@ -206,13 +206,15 @@ class Comparisons(Batches):
                 "reason": approval.reason, "with_critical": approval.with_critical,
                 "send_keys": len(send), "delete_keys": len(delete),
             }  # fmt: skip
-            self._audit(comparison.job_id, None, "repair_approved", detail)
+            self._audit(comparison.job_id, None, "repair_counted" if is_dry_run else "repair_approved", detail)
         return repair_id
 
     def interrupted_run(self, job_id: str) -> str | None:
-        """The run of a job's newest comparison, if that was not ended."""
+        """The run of the newest comparison that a person asked for, if that was not ended."""
         row = self._one(
-            "select run_key, state from ledger.comparison where job_id = %s order by comparison_id desc limit 1", job_id
+            "select run_key, state from ledger.comparison where job_id = %s and control = '' and not is_scheduled"
+            " order by comparison_id desc limit 1",
+            job_id,
         )
         return row["run_key"] if row and row["state"] != "done" else None
 

@@ -22,6 +22,7 @@ from syncline.adapters.target.absent import Absent
 from syncline.adapters.target.session import assigned, listed, s, t
 from syncline.core.compile import DELETED, REJECT, VERSION
 from syncline.core.errors import TransientError
+from syncline.core.repair import guarded_fields
 from syncline.core.values import Balance, Counts
 
 LARGE_SHARE = 0.03  # of the target's size: beyond it a scan of the target is cheaper than looking rows up
@@ -154,14 +155,16 @@ class Loading(Absent):
             )
         return sql.SQL(
             "case when {is_new} then case when {deleted} then 'unchanged' when {gone} then 'superseded'"
-            " else 'inserted' end"
-            " when {older} then 'superseded'"
+            " when {guards} then 'conflicted' else 'inserted' end"
+            " when {older} then 'superseded' when {guarded} then 'conflicted'"
             " when {deleted} then {delete} when {differs} then 'updated' else 'unchanged' end"
         ).format(
             is_new=is_new,
             gone=self._is_gone(),
             deleted=s(DELETED),
             older=self._is_older(),
+            guards=sql.Literal(bool(self._guarded)),
+            guarded=self._touches_guarded(),
             differs=self._differs(),
             delete=sql.SQL("case when {} then 'unchanged' else 'deleted' end").format(t(target.deleted))
             if self._is_soft and target.deleted
@@ -284,6 +287,16 @@ class Loading(Absent):
             ).format(**parts)
         )
         self._session.execute("reset role")
+
+    @property
+    def _guarded(self) -> list[str]:
+        """Fields that this batch may not write: those of a repair that was not approved for them."""
+        repair = self.batch.repair
+        return [] if repair is None or repair.with_critical else guarded_fields(self.job)
+
+    def _touches_guarded(self) -> Composable:
+        parts = [sql.SQL("{} is distinct from {}").format(t(name), self._value(name)) for name in self._guarded]
+        return sql.SQL("({})").format(sql.SQL(" or ").join(parts)) if parts else sql.SQL("false")
 
     def _is_gone(self) -> Composable:
         """Whether the row was deleted after this batch had read it: what is older does not bring it back."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +22,7 @@ from syncline.adapters import connections
 from syncline.adapters.catalog import read_catalog
 from syncline.adapters.comparing import Listing, Ranges
 from syncline.adapters.connections import WORK_MEM
+from syncline.adapters.target.counting import DeadKey
 from syncline.adapters.target.session import TENANT_REFUSED, Column, TargetSession, listed, s, t
 from syncline.core.checksums import (
     Columns,
@@ -42,7 +44,7 @@ from syncline.core.values import NO_TENANT, Batch, Mode, State
 # What the source says of a row beside its fields; names that begin with a digit meet no column of a mapping.
 FLAGS = {
     "0deleted": "boolean", "0rejected": "boolean", "0filtered": "boolean", "0owed": "boolean", "0overdue": "boolean",
-    "0hash": "bigint",
+    "0hash": "bigint", "0version": "bigint",
 }  # fmt: skip
 HERE, FOUND, OWN, WAITING = (sql.Identifier("pg_temp", n) for n in ("here_row", "found", "own_writes", "waiting"))
 BLOCK_BYTES = 8192  # as PostgreSQL is built; of another size, parts are merely uneven
@@ -51,9 +53,24 @@ PLAIN = "select from pg_class where oid = to_regclass(%s) and relkind = 'r' and 
 META = {
     "look": "integer", "tenant": "text", "key": "text[]", "key_hash": "bigint", "class": "text", "columns": "text[]",
     "cause": "text", "severity": "text", "is_excused": "boolean", "here_hash": "bigint", "there_hash": "bigint",
-    "here_rows": "bigint",
+    "here_version": "bigint", "there_version": "bigint", "here_rows": "bigint",
 }  # fmt: skip
 EXCUSED = (Cause.IN_FLIGHT, Cause.HELD_BATCH, Cause.DEAD_LETTER, Cause.CONFLICT_KEPT)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the last published batch of a job has promised.
+
+    Attributes:
+        as_of: Up to when it had read the source; None where none was ever published.
+        is_fresh: Younger than the manifest's SLA allows.
+        is_held: A later batch was held.
+    """
+
+    as_of: datetime | None
+    is_fresh: bool
+    is_held: bool
 
 
 class Records(TargetSession):
@@ -67,6 +84,7 @@ class Records(TargetSession):
         self._tenants: tuple[str, ...] = ()
         self.stored: dict[str, PgType | None] = {}  # column -> its type
         self.has_places = False  # a row's place names it: the table has no partitions or children
+        self.may_be_null: list[str] = []  # columns of the key
         self.is_key_unique = False  # as far as the server keeps it so
         #: Fields whose values travel: all, or what a hash cannot decide.
         self.fields = tuple(n for n in fields if keeps_columns or n in needed or not is_exact(fields[n]))
@@ -74,12 +92,13 @@ class Records(TargetSession):
 
     def prepare(self) -> None:
         """Make the session's temporary tables: within a look nothing can be made. Each look empties all but one."""
+        self._look_at_table()
         types = self.job.mapping.fields
         here = [sql.SQL("{} {}").format(sql.Identifier(n), types[n].type.sql) for n in self.fields]
         here += [sql.SQL("{} " + kind).format(sql.Identifier(name)) for name, kind in FLAGS.items()]
-        found = [sql.SQL("{} {}").format(sql.Identifier(n), types[n].type.sql) for n in self.job.target.key]
+        found = [sql.SQL("{} {}").format(sql.Identifier(n), self._key_type(n).sql) for n in self.job.target.key]
         found += [sql.SQL("{} " + kind).format(sql.Identifier(f"0{name}")) for name, kind in META.items()]
-        tables = [(HERE, listed(here)), (OWN, sql.SQL("by_xact xid")), (WAITING, sql.SQL("key text[]"))]
+        tables = [(HERE, listed(here)), (OWN, sql.SQL("by_xact xid")), (WAITING, sql.SQL("tenant text, key text[]"))]
         with self._transaction("preparing the comparison"):
             for table, typed in tables:
                 self._session.execute(sql.SQL("create temp table {} ({}) on commit delete rows").format(table, typed))
@@ -87,13 +106,21 @@ class Records(TargetSession):
             role = sql.Identifier(self.job.target.role)
             granted = listed([HERE, OWN, WAITING, FOUND])
             self._session.execute(sql.SQL("grant select, insert, delete on {} to {}").format(granted, role))
-            self._become_tenant()  # the login may not even see the table's schema
+
+    def _look_at_table(self) -> None:
+        """What the server says of the table; as the tenant role, because the login may not even see its schema."""
+        with self._transaction("looking at the target"):
+            self._become_tenant()
             known = read_catalog(self._session, [self.job.target.table]).tables.get(self.job.target.table)
-            plain = self._session.execute(PLAIN, [self.job.target.table])
-            self.has_places = plain.rowcount > 0
+            self.has_places = self._session.execute(PLAIN, [self.job.target.table]).rowcount > 0
         if known is not None:
             self.stored = {name: column.type for name, column in known.columns.items()}
             self.is_key_unique = known.is_unique(self.job.target.key)
+            self.may_be_null = [n for n in self.job.target.key if n in known.columns and known.columns[n].is_nullable]
+
+    def _key_type(self, name: str) -> PgType:
+        """As the copy stores it: it may have keys that the mapping's type would round or refuse."""
+        return self.stored.get(name) or self.job.mapping.fields[name].type
 
     @contextmanager
     def looking(self, tenants: Iterable[str], snapshot: str | None = None) -> Iterator[datetime]:
@@ -171,29 +198,31 @@ class Records(TargetSession):
         )
         return [row[0] for row in self._session.execute(statement)]
 
-    def take(self, blocks: Iterable[bytes], waiting: Iterable[tuple[str, ...] | None]) -> None:
-        """What the source has, and the target keys of rows that wait in dead letters."""
+    def take(self, blocks: Iterable[bytes], waiting: Iterable[DeadKey]) -> None:
+        """What the source has, and the keys of rows that wait in dead letters."""
         self._copy_in(HERE, blocks)
         with self._session.cursor() as cursor, cursor.copy(sql.SQL("copy {} from stdin").format(WAITING)) as rows:
-            for key in waiting:
-                rows.write_row([list(key) if key is not None else None])
+            for letter in waiting:
+                key = letter.target_key
+                rows.write_row([letter.tenant_id, list(key) if key is not None else None])
         self._session.execute(sql.SQL("analyze {}").format(HERE))
 
-    def judge(self, look: int, where: Iterable[Composable] | None, *, owed: Cause | None) -> None:
+    def judge(self, look: int, where: Iterable[Composable] | None, standing: Standing) -> None:
         """Note the records that differ at this look.
 
         Args:
             where: Conditions over `t`; None: the keys that are not settled yet.
-            owed: Why a row that changed after the last published batch is not there yet, where a batch is held.
+            standing: What the last published batch has promised.
         """
-        self._session.execute(sql.SQL("insert into {} {}").format(FOUND, self._differing(look, where, owed)))
+        self._session.execute(sql.SQL("insert into {} {}").format(FOUND, self._differing(look, where, standing)))
 
     def settle(self, look: int) -> int:
         """Compare a look with the one before; returns how many records must be looked at once more.
 
         What is gone has settled; what is excused needs no second look; what stands as it stood is believed.
         """
-        names = ["0class", "0here_hash", "0there_hash", *self.job.target.key]  # a key that could not be mapped is NULL
+        told = ["0class", "0here_hash", "0there_hash", "0here_version", "0there_version"]
+        names = [*told, *self.job.target.key]  # a key that could not be mapped is NULL
         same = sql.SQL(" and ").join(
             sql.SQL("o.{n} is not distinct from n.{n}").format(n=sql.Identifier(name)) for name in names
         )
@@ -266,20 +295,22 @@ class Records(TargetSession):
 
     # --- the statement
 
-    def _differing(self, look: int, where: Iterable[Composable] | None, owed: Cause | None) -> Composable:
+    def _differing(self, look: int, where: Iterable[Composable] | None, standing: Standing) -> Composable:
         """Both sides joined by key: one row for each record that differs, with what is to be said of it."""
         key = self.job.target.key
         judged = sql.SQL(
             "with there as materialized (\n"
-            '  select {there}, {hash} as "0hash", t.xmin in (select by_xact from {own}) as "0ours"\n'
+            '  select {there}, {hash} as "0hash", t.xmin::text::bigint as "0version",\n'
+            '    t.xmin in (select by_xact from {own}) as "0ours"\n'
             "  from {table} as t where {where}),\n"
             "twice as ({twice}),\n"
             'met as (select {key}, s."0deleted" is not null as is_here, t."0hash" is not null as is_there,\n'
             '    not (s."0deleted" or s."0filtered") as lives, s."0deleted", s."0filtered", s."0rejected",'
             ' s."0owed", s."0overdue", t."0ours", s."0hash" as here_hash, t."0hash" as there_hash,\n'
-            '    {newer} as is_newer, case when not s."0rejected" and s."0hash" is distinct from t."0hash"'
+            '    s."0version" as here_version, t."0version" as there_version,\n'
+            '    {newer} as is_newer, case when not s."0rejected" and {differs}'
             " then {columns} else '{{}}' end as columns\n"
-            "  from {here} as s full join there as t on {same}),\n"
+            "  from ({here}) as s full join there as t on {same}),\n"
             "classed as (select *, {class_} as class from met),\n"
             "caused as (select *, {cause} as cause from classed where class is not null)\n"
         ).format(
@@ -292,17 +323,22 @@ class Records(TargetSession):
             key=listed(sql.SQL("coalesce({}, {}) as {}").format(s(n), t(n), sql.Identifier(n)) for n in key),
             newer=self._newer(),
             columns=self._differing_columns(),
-            here=HERE,
+            here=self._living_first(),
+            # Where only some fields travel, the hash is of the others alone.
+            differs=sql.SQL('s."0hash" is distinct from t."0hash"' if self.keeps_columns else "true"),
             same=self._same_key(),
             class_=self._class(),
-            cause=self._cause(owed),
+            cause=self._cause(standing),
         )
         typed = {name: (sql.Identifier("r", name), self.job.mapping.fields[name].type) for name in key}
         return judged + sql.SQL(
             "select distinct {key}, {look}, {tenant}, {texts}, {hash}, class,"
             " case when {keeps} and class = 'mismatched' then columns else '{{}}' end, cause, {severity}, {excused},"
             " case when class <> 'duplicate_key' then here_hash end,"
-            " case when class <> 'duplicate_key' then there_hash end, {rows} from caused as r"
+            " case when class <> 'duplicate_key' then there_hash end,"
+            " case when class <> 'duplicate_key' then here_version end,"
+            " case when class <> 'duplicate_key' then there_version end, {rows} from caused as r"
+            ' where not exists (select from {found} as z where z."0look" = 0 and {settled})'
         ).format(
             key=listed(value for value, _ in typed.values()),
             look=sql.Literal(look),
@@ -311,16 +347,31 @@ class Records(TargetSession):
             hash=key_hash(typed),
             keeps=sql.Literal(self.keeps_columns),
             severity=self._severity(),
-            excused=self._excused(),
+            excused=self._excused(standing),
             rows=self._rows_of_source(),
+            found=FOUND,
+            settled=self._one_key("z", "r"),
         )
 
     def _kept_of_copy(self) -> list[str]:
         return list(dict.fromkeys([*self.job.target.key, *self.fields]))
 
+    def _living_first(self) -> Composable:
+        """The source's rows; one that is deleted or filtered does not stand beside a living one of its key."""
+        return sql.SQL(
+            'select * from {here} as d where not (("0deleted" or "0filtered") and exists (select from {here} as l'
+            ' where {same} and not (l."0deleted" or l."0filtered")))'
+        ).format(here=HERE, same=self._one_key("d", "l"))
+
     def _again(self) -> Composable:
-        again = sql.SQL('exists (select from {} as n where n."0look" > 0 and {})')
-        return again.format(FOUND, self._one_key("t", "n"))
+        """Over `t`: its key has not settled yet, or is none, as where a table takes NULL in a key."""
+        again = sql.SQL('exists (select from {} as n where n."0look" > 0 and {})').format(
+            FOUND, self._one_key("t", "n")
+        )
+        if not self.may_be_null:
+            return again
+        nulls = sql.SQL(" or ").join(sql.SQL("{} is null").format(t(name)) for name in self.may_be_null)
+        return sql.SQL("({} or {})").format(again, nulls)
 
     def _one_key(self, one: str, other: str) -> Composable:
         return sql.SQL(" and ").join(
@@ -378,44 +429,50 @@ class Records(TargetSession):
             **{name: sql.Literal(kind.value) for name, kind in kinds.items()},
         )
 
-    def _cause(self, owed: Cause | None) -> Composable:
+    def _cause(self, standing: Standing) -> Composable:
         """Why: the first that can be shown, in the order of `Cause`."""
-        if owed is None:
-            on_its_way = template(
-                'case when "0overdue" then {late} else {flying} end',
-                late=sql.Literal(Cause.OVERDUE.value),
-                flying=sql.Literal(Cause.IN_FLIGHT.value),
-            )
-        else:
-            on_its_way = sql.Literal(owed.value)
-        waits = sql.SQL("exists (select from {} as w where w.key = {} or w.key is null and {} is null)").format(
-            WAITING, self._key_text(_c), _c(self.job.target.key[0])
+        on_its_way = template(
+            'case when "0overdue" then {late} else {flying} end',
+            late=sql.Literal(Cause.OVERDUE.value),
+            flying=sql.Literal((Cause.HELD_BATCH if standing.is_held else Cause.IN_FLIGHT).value),
         )
+        waits = sql.SQL(
+            "exists (select from {waiting} as w where w.tenant = {tenant} and (w.key = {key}"
+            " or w.key is null and array_position({key}, null) is not null))"
+        ).format(waiting=WAITING, tenant=self._tenant_of(_c), key=self._key_text(_c))
         cause = {f"c_{cause.name.lower()}": sql.Literal(cause.value) for cause in Cause}
         is_append = sql.Literal(self.job.target.write == "append")
         return sql.SQL(
             "case when class = 'duplicate_key' then {c_unknown}"
             ' when "0rejected" and {waits} then {c_dead_letter}'
-            ' when "0owed" then {on_its_way}'
+            # What the next batch brings excuses what ours wrote, not what somebody else did to it meanwhile.
+            ' when "0owed" and (class <> \'mismatched\' or "0ours") then {on_its_way}'
             " when class <> 'missing_in_source' then case"
             "   when {waits} then {c_dead_letter}"
             '   when "0rejected" then {c_unknown}'
             "   when class = 'missing_in_target'"
-            "     then case when {marked} then {c_conflict_kept} else {c_foreign_write} end"
-            '   when {append} or (is_newer and "0ours") then {c_conflict_kept}'
+            "     then case when {marked} then {c_conflict_kept} when {promised} then {c_foreign_write}"
+            "     else {c_unknown} end"
+            '   when "0ours" and ({append} or is_newer) then {c_conflict_kept}'
             '   when not "0ours" then {c_foreign_write} else {c_unknown} end'
-            ' when "0deleted" then {c_deleted_at_source}'
-            ' when "0filtered" then {c_filtered}'
             ' when not "0ours" then {c_foreign_write}'
+            ' when "0filtered" and not "0deleted" then {c_filtered}'
             " else {c_deleted_at_source} end"
-        ).format(waits=waits, on_its_way=on_its_way, marked=self._marked(), append=is_append, **cause)
+        ).format(
+            waits=waits,
+            on_its_way=on_its_way,
+            marked=self._marked(standing),
+            promised=sql.Literal(standing.as_of is not None),
+            append=is_append,
+            **cause,
+        )
 
-    def _marked(self) -> Composable:
-        """Whether this job let the row go, for something newer than what the source says now."""
+    def _marked(self, standing: Standing) -> Composable:
+        """Whether this job let the row go after the published batch had read: an older marker says nothing of it."""
         return sql.SQL(
             "exists (select from syncline.deleted as gone where gone.job_id = {} and gone.tenant_id = {}"
-            " and gone.key = {})"
-        ).format(sql.Literal(self.job.id), self._tenant_of(_c), self._key_text(_c))
+            " and gone.key = {} and gone.source_as_of > {}::timestamptz)"
+        ).format(sql.Literal(self.job.id), self._tenant_of(_c), self._key_text(_c), sql.Literal(standing.as_of))
 
     def _severity(self) -> Composable:
         """The worst of the fields that differ; of a whole record, of all its fields."""
@@ -435,11 +492,15 @@ class Records(TargetSession):
             keeps=sql.Literal(self.keeps_columns), cases=sql.SQL(" ").join(cases), whole=sql.Literal(whole),
         )  # fmt: skip
 
-    def _excused(self) -> Composable:
-        """Expected by the line or by the manifest; all else counts."""
+    def _excused(self, standing: Standing) -> Composable:
+        """Expected by the line or by the manifest; all else counts. The next batch is expected while the SLA lasts."""
         excused = [cause.value for cause in EXCUSED]
         stays = [Cause.DELETED_AT_SOURCE.value, Cause.FILTERED.value] if self.job.on_delete == "ignore" else []
-        goes = [Cause.DELETED_AT_SOURCE.value] if self.job.finds_absent(self.job.default_mode) else []
+        goes = (
+            [Cause.DELETED_AT_SOURCE.value]
+            if standing.is_fresh and self.job.finds_absent(self.job.default_mode)
+            else []
+        )
         return template(
             'cause = any({excused}::text[]) or (cause = any({goes}::text[]) and not coalesce("0deleted", false))',
             excused=sql.Literal(excused + stays),
