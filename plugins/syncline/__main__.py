@@ -727,6 +727,7 @@ def _percent(share: float | None) -> str:
 STATUS_COLUMNS = (
     ("job", "job_id"), ("batch", "batch_id"), ("state", "state"), ("verdict", "verdict"),
     ("freshness", "freshness_state"), ("fresh as of", "fresh_as_of"), ("waiting", "open_dead_letters"),
+    ("records", "compared_verdict"), ("alerts", "open_alerts"),
 )  # fmt: skip
 
 

@@ -53,7 +53,10 @@ def test_a_repair_mends_exactly_what_was_planned_and_proves_it(drifted: Lab) -> 
     audited = drifted.ledger("select detail ->> 'approved_by' as by from ledger.audit where event = 'repair_approved'")
     assert audited == [{"by": "Ann of payroll"}]
 
+    drifted.ledger("insert into ledger.alert (job_id, control, kind, severity, oncall, summary)"
+                   " values (%s, 'SYNC-008', 'differences', 'page', 'a', 'b')", JOB)  # fmt: skip
     again = apply_repair(done.comparison.comparison_id, BY)
+    assert drifted.ledger("select closed_at is not null as is_over from ledger.alert") == [{"is_over": True}]
     assert again.comparison is not None
     assert again.comparison.verdict is Verdict.MATCHED
     drift = drifted.ledger("select closed_comparison_id, repair_batch_id from ledger.drift")

@@ -77,6 +77,8 @@ def diff(
         raise
     except (Exception, KeyboardInterrupt) as error:  # whatever ends it, nothing was found out: never exit code 1
         said = str(error) if isinstance(error, SynclineError) else type(error).__name__
+        if isinstance(error, KeyboardInterrupt):
+            said = "it was interrupted; --resume goes on with it"
         _tell_failure(job_id, said, as_json)
         raise typer.Exit(EXIT[Verdict.UNVERIFIED]) from None
     if as_json:
@@ -158,6 +160,8 @@ def repair_apply(
         )
         if done.comparison is not None:
             print(_sentence(done.comparison))
+        if done.left:
+            print(f"{done.left} records need a person: `syncline repair plan {comparison}` says why")
     raise typer.Exit(EXIT[done.comparison.verdict] if done.comparison else 0)
 
 
@@ -233,7 +237,8 @@ def _print(
     for record in found:
         key = " ".join(f"{name}={value}" for name, value in _key(job, record.target_key, unmask).items())
         fields = f" ({', '.join(record.columns)})" if record.columns else ""
-        print(printable(f"  {record.severity:<8} {record.record_class} {key}{fields}: {record.cause}"))
+        weight = "expected" if record.is_excused else record.severity
+        print(printable(f"  {weight:<8} {record.record_class} {key}{fields}: {record.cause}"))
     if done.differing_rows > len(found):
         print(f"  ... {done.differing_rows - len(found):,} more; --show N lists more of them", file=sys.stderr)
 

@@ -192,6 +192,11 @@ class _Comparison:
                 _require_comparable(self.job, here, there)
                 self.looked_at, self.source_as_of = time.monotonic(), here.cut_off().source_as_of
                 asked = scope(self.job, self.batch, {*self.seen.source_rows} | known, grants)
+                if self.batch.tenants and not asked:
+                    raise TerminalError(
+                        f"{self.job.id}: the target grants none of the tenants that were asked for. Nothing was "
+                        f"compared. Ask for others, or have its owner add them to syncline.job_tenant."
+                    )
                 target_as_of = stack.enter_context(there.looking(asked))
                 if not self.seen.source_rows:
                     self.seen.source_rows = here.count_living(self.batch)
@@ -389,7 +394,14 @@ class _Comparison:
         summary = self._summary(counts, of_source.total())
         counts += self._identical(of_source, summary.identical_rows)
         with closing(there.found(KEYS_KEPT_MAX)) as found:
-            self.book.compared(summary, counts, found, published=self.published, target_as_of=self.seen.target_as_of)
+            self.book.compared(
+                summary,
+                counts,
+                found,
+                published=self.published,
+                target_as_of=self.seen.target_as_of,
+                is_whole=self.request.sample_ratio is None and self.request.tenants is None,
+            )
         return summary
 
     def _summary(self, counts: list[RecordCount], differing_of_source: int) -> ComparisonSummary:

@@ -40,10 +40,11 @@ class RepairPlan:
 
 @dataclass(frozen=True)
 class Repaired:
-    """What a repair did, and the comparison that proves it; None of a dry run."""
+    """What a repair did, and the comparison that proves it (None of a dry run); `left` records need a person."""
 
     batch: BatchSummary
     comparison: ComparisonSummary | None
+    left: int = 0
 
 
 def plan_repair(comparison_id: int, *, with_critical: bool = False) -> RepairPlan:
@@ -92,7 +93,8 @@ def apply_repair(comparison_id: int, approval: Approval, *, dry_run: bool = Fals
         "repaired job=%s comparison=%d repair=%d batch=%d sent_keys=%d deleted_keys=%d",
         made.job.id, comparison_id, repair_id, done.batch_id, len(send), len(delete),
     )  # fmt: skip
-    return Repaired(done, None if dry_run else compare_records(made.job, ComparisonRequest(run_key)))
+    proof = None if dry_run else compare_records(made.job, ComparisonRequest(run_key))
+    return Repaired(done, proof, len(made.of(Action.ESCALATE)))
 
 
 def _hashes(planned: Iterable[Planned]) -> list[int]:

@@ -107,6 +107,7 @@ class Comparisons(Batches):
         *,
         published: Published | None,
         target_as_of: datetime | None,
+        is_whole: bool,
     ) -> None:
         """Record what a comparison found, all or nothing, and whether the job's copy drifts."""
         with self._doing(summary.job_id, "recording a comparison"):
@@ -129,7 +130,7 @@ class Comparisons(Batches):
                 ],
             )  # fmt: skip
             self._keep_differences(summary.comparison_id, found)
-            self._follow_drift(summary)
+            self._follow_drift(summary, is_whole=is_whole)
             detail = {"comparison_id": summary.comparison_id, "verdict": summary.verdict, "depth": summary.depth}
             self._audit(summary.job_id, None, "records_compared", detail)
 
@@ -230,8 +231,10 @@ class Comparisons(Batches):
                     one.severity, one.is_excused, list(one.columns),
                 ))  # fmt: skip
 
-    def _follow_drift(self, summary: ComparisonSummary) -> None:
-        """Drift begins with the first difference that is not excused, and ends when everything was looked at."""
+    def _follow_drift(self, summary: ComparisonSummary, *, is_whole: bool) -> None:
+        """Drift begins with the first difference that is not excused, and ends when everything was looked at; so do
+        its alerts, whoever asked for the comparison.
+        """
         if summary.unexcused_rows > 0:
             self._session.execute(
                 "insert into ledger.drift as d (job_id, first_comparison_id, first_seen_at, found_by,"
@@ -245,13 +248,13 @@ class Comparisons(Batches):
                 " last_comparison_id = excluded.last_comparison_id",
                 [summary.unexcused_rows, summary.severity, summary.comparison_id],
             )
-        elif summary.verdict is Verdict.MATCHED:
+        elif summary.verdict is Verdict.MATCHED and is_whole:
             self._session.execute(
                 "update ledger.drift set closed_at = clock_timestamp(), closed_comparison_id = %s,"
-                " last_comparison_id = %s from ledger.comparison as c where drift.job_id = %s and closed_at is null"
-                " and c.comparison_id = %s and c.sample_ratio is null and c.tenants is null",
-                [summary.comparison_id, summary.comparison_id, summary.job_id, summary.comparison_id],
+                " last_comparison_id = %s where job_id = %s and closed_at is null",
+                [summary.comparison_id, summary.comparison_id, summary.job_id],
             )
+            self._close("job_id = %s and control = 'SYNC-008'", [summary.job_id], "all records match")
 
 
 def _summary(row: dict[str, Any]) -> ComparisonSummary:

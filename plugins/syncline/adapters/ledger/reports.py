@@ -29,6 +29,13 @@ select job.job_id, job.criticality, job.source_system, job.target_system, job.sl
        (select count(*) from ledger.alert as a where a.job_id = job.job_id and a.delivered_at is null
           and (a.escalates is null or a.closed_at is null))  -- a message that was withdrawn is owed to nobody
            as pending_alerts,
+       (select count(*) from ledger.alert as a where a.job_id = job.job_id and a.closed_at is null
+           and a.escalates is null) as open_alerts,
+       (select c.verdict from ledger.comparison as c where c.job_id = job.job_id and c.ended_at is not null
+           order by c.comparison_id desc limit 1) as compared_verdict,
+       (select max(c.ended_at) from ledger.comparison as c where c.job_id = job.job_id) as compared_at,
+       (select first_seen_at from ledger.drift as d where d.job_id = job.job_id and d.closed_at is null)
+           as drifts_since,
        -- as in dbt_project/models/intermediate/int_sync__job.sql: whatever wrote the target has been covered since
        mark.batch_id is not null and not exists (
            select from ledger.batch as unproven
