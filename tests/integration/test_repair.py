@@ -163,3 +163,14 @@ def test_a_member_of_a_group_is_repaired_with_its_group(drifted: Lab) -> None:
     with pytest.raises(TerminalError, match="3 records need a person"):
         apply_repair(found.comparison_id, BY)
     assert drifted.ledger("select from ledger.repair") == []
+
+
+def test_an_approval_is_used_once(drifted: Lab) -> None:
+    found = compare(drifted)
+    apply_repair(found.comparison_id, BY)
+    drifted.sql("payroll", "insert into lab.person values ('t1', 'p9999', 'Right', null, now())")
+
+    with pytest.raises(TerminalError, match="needs a comparison and an approval of its own"):
+        apply_repair(found.comparison_id, BY)
+
+    assert drifted.people()["t1/p9999"] == "Right"

@@ -23,21 +23,24 @@ from syncline.core.types import PgType
 NOT_HELD = 7_205_761  # in place of a hash: of a source row that its copy should not hold; any number
 ROWS_PER_RANGE = 4  # measured: of 2,000,000 rows with 1 % changed at random, 5 % are read again
 BITS_MAX = 20  # a million ranges: 40 MB in the worker, whatever the table's size
-# What hashes a value without making a record of it. A numeric's hash leaves out its sign, and what is no number.
+# What hashes a value without making a record of it. A numeric's hash leaves out its sign and what is no number, and
+# ends with its weight as it is: it is hashed once more, or what two fields of a row exchange would cancel.
 DIRECT = {
     "text": "hashtextextended({v}, {n})",
-    "numeric": "(hash_numeric_extended({v}, {n})"
-    " # case when ({v}) < 0 then 1::bigint << 40 when ({v}) < 'Infinity' then 0 when ({v}) = 'NaN' then 3 else 5 end)",
+    "numeric": "hashtextextended('', hash_numeric_extended({v}, {n})"
+    " # case when ({v}) < 0 then 1::bigint << 40 when ({v}) < 'Infinity' then 0 when ({v}) = 'NaN' then 3::bigint << 42"
+    " else 5::bigint << 44 end)",
     "double precision": "hashfloat8extended(({v}) + 0, {n})",
     "boolean": "hashint4extended(({v})::integer, {n})",
     "uuid": "uuid_hash_extended({v}, {n})",
     "timestamp": "timestamp_hash_extended({v}, {n})",
     "timestamptz": "timestamp_hash_extended(({v}) at time zone 'UTC', {n})",
     "date": "case when isfinite({v}) then hashint4extended(({v}) - date '2000-01-01', {n})"
-    " when ({v}) > date '2000-01-01' then 3 when ({v}) < date '2000-01-01' then 5 end",
+    " when ({v}) > date '2000-01-01' then hashint8extended(1::bigint << 40, {n})"
+    " when ({v}) < date '2000-01-01' then hashint8extended(1::bigint << 41, {n}) end",
 }
 # Of a number with a limit, which cannot be infinite; NaN is none of the others' hash.
-BOUNDED = "(hash_numeric_extended({v}, {n}) # case when ({v}) < 0 then 1::bigint << 40 else 0 end)"
+BOUNDED = "hashtextextended('', hash_numeric_extended({v}, {n}) # case when ({v}) < 0 then 1::bigint << 40 else 0 end)"
 COMPARABLE_SINCE = 140000  # server version: hash_record_extended, bit_xor
 # Types without a hash, or whose hash calls different spellings equal (a month and 30 days).
 BY_TEXT = frozenset({"json", "money", "interval"})

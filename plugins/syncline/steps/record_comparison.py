@@ -15,11 +15,10 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property, partial
-from typing import Any
 
 import numpy as np
 import psycopg
@@ -101,20 +100,24 @@ def compare_records(job: SyncJob, request: ComparisonRequest, *, settle_s: float
     Raises:
         SynclineError: No answer: the comparison is recorded as unverified, and the same run may go on with it.
     """
-    _require_sensible(request)
+    _require_sensible(job, request)
     with ledger.opened(f"{job.id} compare") as book:
         begun = book.begin_comparison(job, request)
         try:
             return _Comparison(job, request, book, begun, settle_s).run()
         except SynclineError as error:
-            book.comparison_failed(begun.comparison_id, f"{type(error).__name__}: {error}"[:1000])
+            with suppress(SynclineError):  # what is wrong with the ledger may be what is told already
+                book.comparison_failed(begun.comparison_id, f"{type(error).__name__}: {error}"[:1000])
             raise
         except BaseException as error:
-            book.comparison_failed(begun.comparison_id, type(error).__name__)
+            with suppress(SynclineError):
+                book.comparison_failed(begun.comparison_id, type(error).__name__)
             raise
 
 
-def _require_sensible(request: ComparisonRequest) -> None:
+def _require_sensible(job: SyncJob, request: ComparisonRequest) -> None:
+    if request.tenants and job.tenant_column is None:
+        raise TerminalError(f"{job.id}: its rows belong to no tenant, so none can be asked for. Nothing was compared.")
     if request.sample_ratio is not None and not 0 < request.sample_ratio < 1:
         raise TerminalError("a sample is above 0 % and below 100 % of the keys; without --sample all are compared")
 
@@ -158,9 +161,7 @@ class _Comparison:
     def _look_first(self, there: Records) -> int:
         """Counts, checksums, a look at the records that may differ; returns how many to look at again."""
         with self._both(there) as (here, target_as_of):
-            if self.begun.progress:
-                self._go_on(target_as_of)
-            else:
+            if not self._go_on(target_as_of):
                 self._hash(here, there, target_as_of)
             if not self.seen.ranges:
                 return 0
@@ -375,12 +376,24 @@ class _Comparison:
         self.book.keep_progress(self.begun.comparison_id, progress)
         failpoint("compare.hashed")
 
-    def _go_on(self, target_as_of: datetime) -> None:
-        told: dict[str, Any] = dict(self.begun.progress)
-        for name, now in (("source_as_of", self.source_as_of), ("target_as_of", target_as_of)):
-            told[name] = datetime.fromisoformat(told[name]) if told[name] else now
-        self.seen = _Seen(**told)
+    def _go_on(self, target_as_of: datetime) -> bool:
+        """Take over what an earlier try has found; False where there is nothing, or nothing that makes sense."""
+        told = self.begun.progress
+        try:
+            seen = _Seen(
+                datetime.fromisoformat(told["source_as_of"]) if told["source_as_of"] else self.source_as_of,
+                datetime.fromisoformat(told["target_as_of"]) if told["target_as_of"] else target_as_of,
+                {str(tenant): int(rows) for tenant, rows in told["source_rows"].items()},
+                int(told["target_rows"]), int(told["sampled_rows"]), int(told["bits"]),
+                [int(number) for number in told["ranges"]], int(told["rows_in_ranges"]),
+            )  # fmt: skip
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return False
+        if not (1 <= seen.bits <= BITS_MAX and all(0 <= number < 2**seen.bits for number in seen.ranges)):
+            return False
+        self.seen = seen
         log.info("comparison goes on job=%s comparison=%d", self.job.id, self.begun.comparison_id)
+        return True
 
     # --- the result
 

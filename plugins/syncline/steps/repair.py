@@ -85,6 +85,11 @@ def apply_repair(comparison_id: int, approval: Approval, *, dry_run: bool = Fals
             f"Nothing was done. `syncline repair plan {comparison_id}` says why."
         )
     with ledger.opened(f"{made.job.id} repair") as book:
+        if (batch_id := book.applied_repair(comparison_id)) is not None:
+            raise TerminalError(
+                f"{made.job.id}: batch {batch_id} has repaired what comparison {comparison_id} found; what differs now "
+                f"needs a comparison and an approval of its own. Nothing was done. `syncline diff {made.job.id}`"
+            )
         repair_id = book.approve_repair(made.comparison, approval, send, delete, is_dry_run=dry_run)
     run_key = f"repair__{repair_id}__{uuid.uuid4().hex[:8]}"
     request = RunRequest(run_key, mode=Mode.REPAIR, dry_run=dry_run, reason=approval.reason, repairs=repair_id)

@@ -75,9 +75,16 @@ class Comparisons(Batches):
                     f"{job.id}: comparison {begun.comparison_id} is under way in another process. Nothing was done; "
                     f"wait for its end, or compare under another run."
                 )
-            self._session.execute(
-                "update ledger.comparison set state = 'running' where comparison_id = %s", [begun.comparison_id]
+            running = self._one(
+                "update ledger.comparison set state = 'running' where comparison_id = %s and state <> 'done'"
+                " returning comparison_id",
+                begun.comparison_id,
             )
+            if running is None:
+                raise TerminalError(
+                    f"{job.id}: comparison {begun.comparison_id} has just been ended by another process: its result "
+                    f"stands. Nothing was done."
+                )
             return begun
 
     def last_published(self, job: SyncJob) -> Published | None:
@@ -189,6 +196,15 @@ class Comparisons(Batches):
         """The hash of the files by which a comparison was made."""
         row = self._one("select manifest_hash from ledger.comparison where comparison_id = %s", comparison_id)
         return row["manifest_hash"] if row else ""
+
+    def applied_repair(self, comparison_id: int) -> int | None:
+        """The batch that has applied a comparison's repair already."""
+        row = self._one(
+            "select batch.batch_id from ledger.repair join ledger.batch on batch.repairs = repair.repair_id"
+            " where repair.comparison_id = %s and batch.state = 'published' order by 1 desc limit 1",
+            comparison_id,
+        )
+        return row["batch_id"] if row else None
 
     def approve_repair(
         self, comparison: ComparisonSummary, approval: Approval, send: list[int], delete: list[int], *, is_dry_run: bool

@@ -98,7 +98,11 @@ class Records(TargetSession):
         here += [sql.SQL("{} " + kind).format(sql.Identifier(name)) for name, kind in FLAGS.items()]
         found = [sql.SQL("{} {}").format(sql.Identifier(n), self._key_type(n).sql) for n in self.job.target.key]
         found += [sql.SQL("{} " + kind).format(sql.Identifier(f"0{name}")) for name, kind in META.items()]
-        tables = [(HERE, listed(here)), (OWN, sql.SQL("by_xact xid")), (WAITING, sql.SQL("tenant text, key text[]"))]
+        tables = [
+            (HERE, listed(here)),
+            (OWN, sql.SQL("by_xact xid, is_other boolean")),
+            (WAITING, sql.SQL("tenant text, key text[]")),
+        ]
         with self._transaction("preparing the comparison"):
             for table, typed in tables:
                 self._session.execute(sql.SQL("create temp table {} ({}) on commit delete rows").format(table, typed))
@@ -137,7 +141,8 @@ class Records(TargetSession):
             self._session.execute(sql.SQL("set local work_mem = {}").format(sql.Literal(WORK_MEM)))
             self._look([tenant for tenant in self._tenants if tenant != NO_TENANT])
             if snapshot is None:
-                self._session.execute(sql.SQL("insert into {} select xmin from syncline.marker").format(OWN))
+                marked = sql.SQL("insert into {} select xmin, job_id <> %s from syncline.marker").format(OWN)
+                self._session.execute(marked, [self.job.id])
             row = self._session.execute("select now()").fetchone()
             self._become_tenant()
             yield row[0] if row else datetime.min
@@ -226,6 +231,8 @@ class Records(TargetSession):
         same = sql.SQL(" and ").join(
             sql.SQL("o.{n} is not distinct from n.{n}").format(n=sql.Identifier(name)) for name in names
         )
+        # By the hash of the key first: NULL makes every other comparison a loop over all pairs.
+        same = sql.SQL('o."0key_hash" = n."0key_hash" and {}').format(same)
         parts = {"found": FOUND, "same": same, "look": sql.Literal(look)}
         with self._transaction("settling the comparison"):
             self._session.execute(  # what stands in both looks is settled: look 0
@@ -262,23 +269,23 @@ class Records(TargetSession):
 
     def unsettled(self, limit: int) -> list[tuple[int, list[str | None]]]:
         """Hash and key of the records that must be looked at once more."""
-        return self._session.execute(
-            sql.SQL('select "0key_hash", "0key" from {} where "0look" > 0 limit {}').format(FOUND, sql.Literal(limit))
-        ).fetchall()
+        statement = sql.SQL('select "0key_hash", "0key" from {} where "0look" > 0 limit {}')
+        with self._transaction("reading what differs"):
+            return self._session.execute(statement.format(FOUND, sql.Literal(limit))).fetchall()
 
     def counts(self) -> list[tuple[Any, ...]]:
         """tenant, class, cause, severity, whether it is excused, fields, keys, rows of the source that have them.
 
         Fields are told in their most frequent combinations; there may be as many as records.
         """
-        return self._session.execute(
-            sql.SQL(
-                'with told as (select "0columns" from {found} group by 1 order by count(*) desc, 1 limit {most})'
-                ' select "0tenant", "0class", "0cause", "0severity", "0is_excused",'
-                ' case when "0columns" in (select "0columns" from told) then "0columns" else \'{{}}\' end,'
-                ' count(*), sum("0here_rows")::bigint from {found} group by 1, 2, 3, 4, 5, 6 order by 7 desc, 1, 2, 3'
-            ).format(found=FOUND, most=sql.Literal(COMBINATIONS_MAX))
-        ).fetchall()
+        statement = sql.SQL(
+            'with told as (select "0columns" from {found} group by 1 order by count(*) desc, 1 limit {most})'
+            ' select "0tenant", "0class", "0cause", "0severity", "0is_excused",'
+            ' case when "0columns" in (select "0columns" from told) then "0columns" else \'{{}}\' end,'
+            ' count(*), sum("0here_rows")::bigint from {found} group by 1, 2, 3, 4, 5, 6 order by 7 desc, 1, 2, 3'
+        ).format(found=FOUND, most=sql.Literal(COMBINATIONS_MAX))
+        with self._transaction("counting what differs"):
+            return self._session.execute(statement).fetchall()
 
     def found(self, limit: int) -> Generator[DifferingRecord, None, None]:
         """The records that differ, not excused and severe ones first."""
@@ -301,12 +308,13 @@ class Records(TargetSession):
         judged = sql.SQL(
             "with there as materialized (\n"
             '  select {there}, {hash} as "0hash", t.xmin::text::bigint as "0version",\n'
-            '    t.xmin in (select by_xact from {own}) as "0ours"\n'
+            '    t.xmin in (select by_xact from {own}) as "0ours",\n'
+            '    t.xmin in (select by_xact from {own} where is_other) as "0others"\n'
             "  from {table} as t where {where}),\n"
             "twice as ({twice}),\n"
             'met as (select {key}, s."0deleted" is not null as is_here, t."0hash" is not null as is_there,\n'
             '    not (s."0deleted" or s."0filtered") as lives, s."0deleted", s."0filtered", s."0rejected",'
-            ' s."0owed", s."0overdue", t."0ours", s."0hash" as here_hash, t."0hash" as there_hash,\n'
+            ' s."0owed", s."0overdue", t."0ours", t."0others", s."0hash" as here_hash, t."0hash" as there_hash,\n'
             '    s."0version" as here_version, t."0version" as there_version,\n'
             '    {newer} as is_newer, case when not s."0rejected" and {differs}'
             " then {columns} else '{{}}' end as columns\n"
@@ -444,16 +452,16 @@ class Records(TargetSession):
         is_append = sql.Literal(self.job.target.write == "append")
         return sql.SQL(
             "case when class = 'duplicate_key' then {c_unknown}"
-            ' when "0rejected" and {waits} then {c_dead_letter}'
+            ' when "0rejected" and {waits} and coalesce("0ours", true) then {c_dead_letter}'
             # What the next batch brings excuses what ours wrote, not what somebody else did to it meanwhile.
             ' when "0owed" and (class <> \'mismatched\' or "0ours") then {on_its_way}'
             " when class <> 'missing_in_source' then case"
-            "   when {waits} then {c_dead_letter}"
+            "   when {waits} and (class <> 'mismatched' or \"0ours\") then {c_dead_letter}"
             '   when "0rejected" then {c_unknown}'
             "   when class = 'missing_in_target'"
             "     then case when {marked} then {c_conflict_kept} when {promised} then {c_foreign_write}"
             "     else {c_unknown} end"
-            '   when "0ours" and ({append} or is_newer) then {c_conflict_kept}'
+            '   when "0ours" and {append} or "0others" and is_newer then {c_conflict_kept}'
             '   when not "0ours" then {c_foreign_write} else {c_unknown} end'
             ' when not "0ours" then {c_foreign_write}'
             ' when "0filtered" and not "0deleted" then {c_filtered}'
