@@ -12,7 +12,6 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from syncline.adapters import ledger
 from syncline.core.errors import SynclineError
 from syncline.core.files.findings import printable
 from syncline.core.job import SyncJob
@@ -58,6 +57,7 @@ def diff(
     as_json: AsJson = False,
 ) -> None:
     """Compare a copy with its source, record by record; exit code 0 matched, 1 mismatched, 2 unverified."""
+    from syncline.adapters import ledger
     from syncline.steps import compare_records
 
     ratio = _ratio(sample)
@@ -174,6 +174,8 @@ def _ratio(said: str) -> float | None:
 
 
 def _interrupted_run(job: SyncJob) -> str:
+    from syncline.adapters import ledger
+
     with ledger.opened("diff") as book:
         return book.interrupted_run(job.id) or run_key()
 
