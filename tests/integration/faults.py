@@ -18,7 +18,7 @@ from syncline.adapters import failpoints
 from tests.integration.conftest import JOB, Lab
 
 # Where durable state has just changed or is about to, on the way of one batch that is read in one piece and published.
-ELSEWHERE = ("copy.after_rows", "parts.", "hold.", "alert.", "group.")
+ELSEWHERE = ("copy.after_rows", "parts.", "hold.", "alert.", "group.", "compare.")
 BOUNDARIES = tuple(place for place in failpoints.PLACES if not place.startswith(ELSEWHERE))
 SEVERAL_BLOCKS = 3_000  # rows of `many`, in blocks of 256 kB
 
