@@ -28,11 +28,14 @@ demo: bootstrap ## Build the demo world, sync it under real Airflow, show the ba
 demo-once: bootstrap ## The same, then stop; exits non-zero if any batch is not `matched`
 	@exec .venv/bin/python -m demo.run --once
 
-test: check ## Check, then run all tests but the long ones
-	@exec .venv/bin/python -m pytest
+test: bootstrap ## Run all tests but the long ones, and the check beside them
+	@$(MAKE) --no-print-directory check & \
+	.venv/bin/python -m pytest; tests=$$?; \
+	wait $$! || { echo "make: the check failed, see above" >&2; exit 1; }; \
+	exit $$tests
 
 faults: bootstrap ## Bring about every fault, also those that take minutes, root or a real Airflow
-	@exec .venv/bin/python -m pytest -m "long or not long" tests/faults tests/machines
+	@exec .venv/bin/python -m pytest -m "long or not long" tests/faults tests/machines tests/integration/test_equality.py
 
 soak: bootstrap ## Compare records a thousand times while a writer changes both sides
 	@exec .venv/bin/python -m pytest -s -m long tests/machines/test_comparison_soak.py

@@ -25,8 +25,16 @@ from syncline.core.equality import differs, is_exact, spelled
 from syncline.core.mapping import FieldMap
 from syncline.core.reference_files import ProjectReferences
 from syncline.core.transforms import template
-from tests.conftest import PG15_PROGRAMS, PG15_URI, ROOT, Postgres
+from tests.conftest import PG15_PROGRAMS, PG15_URI, ROOT, SERVERS, Postgres
 from tests.integration.mapping_engine import Engine
+
+
+@pytest.fixture(scope="module", params=["embedded", pytest.param("pg15", marks=[pytest.mark.long, *SERVERS[1].marks])])
+def server(request: pytest.FixtureRequest) -> Postgres:
+    """Each PostgreSQL that two sides may stand on; the older one in `make faults`."""
+    found: Postgres = request.getfixturevalue("pg" if request.param == "embedded" else "pg15")
+    return found
+
 
 PREPARED = """
     create type pg_temp.status as enum ('active', 'left');

@@ -22,7 +22,7 @@ from tests.integration.conftest import Lab
 
 PEOPLE = 300
 SETTLE_S = 0.5
-ROUNDS, ROUNDS_LONG = 12, 1_000
+ROUNDS, ROUNDS_LONG = 6, 1_000
 PLANTED = {
     "mismatched": "update lab.person set name = 'planted' where tenant_id = 't1' and person_no = %s",
     "missing_in_target": "delete from lab.person where tenant_id = 't1' and person_no = %s",
