@@ -159,7 +159,7 @@ class World:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self.env.items():
                 patch.setenv(name, value)
-            runner = dbtRunner(manifest=_parsed().deepcopy())  # a copy: dbt writes what it compiled into it
+            runner = dbtRunner(manifest=_parsed(tuple(self.env.items())).deepcopy())  # a copy: dbt writes what it compiled into it
             return runner.invoke([*arguments, *FOLDERS, "--quiet", "--indirect-selection", "buildable"])
 
     def publish_tables(self, as_of: datetime, *more: str) -> None:
@@ -180,8 +180,8 @@ class World:
 
 
 @cache
-def _parsed() -> Any:
-    """The project, parsed once for all tests; whose database is asked stands in the environment of each run."""
+def _parsed(database: tuple[tuple[str, str], ...]) -> Any:
+    """The project, parsed once for each database, whose name stands in every relation; it is in the environment."""
     return dbtRunner().invoke(["parse", *FOLDERS, "--quiet"]).result
 
 
