@@ -159,7 +159,8 @@ class World:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self.env.items():
                 patch.setenv(name, value)
-            runner = dbtRunner(manifest=_parsed(tuple(self.env.items())).deepcopy())  # a copy: dbt writes what it compiled into it
+            # A copy: dbt writes what it compiled into it.
+            runner = dbtRunner(manifest=_parsed(tuple(self.env.items())).deepcopy())
             return runner.invoke([*arguments, *FOLDERS, "--quiet", "--indirect-selection", "buildable"])
 
     def publish_tables(self, as_of: datetime, *more: str) -> None:
