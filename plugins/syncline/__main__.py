@@ -378,8 +378,11 @@ def generate(
         print(f"not as generated: {', '.join(stale)}; run `syncline generate`", file=sys.stderr)
         raise typer.Exit(1)
     for path, text in stale.items():
-        project.write(root / path, text)
-        print(path)
+        if text is None:
+            (root / path).unlink()
+        else:
+            project.write(root / path, text)
+        print(path if text is not None else f"{path} (removed: its job is gone)")
 
 
 @app.command("verify-report")

@@ -30,6 +30,7 @@ def root(tmp_path: Path) -> Path:
 
 def write_suite(root: Path) -> dict[str, Any]:
     text = generated_suites(root)[OWN]
+    assert text is not None
     (root / OWN).write_text(text)
     suite: dict[str, Any] = json.loads(text)
     return suite
@@ -38,7 +39,7 @@ def write_suite(root: Path) -> dict[str, Any]:
 def promised(root: Path, manifest: str) -> set[str]:
     """Columns that a job's own rules speak about, beside the general ones."""
     write_project(root, manifest)
-    own = json.loads(generated_suites(root)[OWN])["expectations"]
+    own = json.loads(generated_suites(root)[OWN] or "")["expectations"]
     general = json.loads((root / GENERAL).read_text())["expectations"]
     assert own[: len(general)] == general
     return {rule["kwargs"]["column"] for rule in own[len(general) :]}
@@ -93,6 +94,26 @@ def test_a_stale_suite_is_passed_over_and_generate_check_says_so(
     with pytest.raises(command.typer.Exit):
         command.generate(only_check=True)
     assert OWN in capsys.readouterr().err
+
+
+def test_the_suite_of_a_job_that_is_gone_goes_too_and_a_persons_stays(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SYNCLINE_HOME", str(root))
+    write_suite(root)
+    by_hand = root / "include/expectations/withdrawn.json"
+    by_hand.write_text('{"name": "mine", "expectations": [], "meta": {}}')
+    (root / f"include/manifests/{JOB}.yaml").unlink()
+
+    with pytest.raises(command.typer.Exit):
+        command.generate(only_check=True)
+    assert OWN in capsys.readouterr().err
+    command.generate()
+
+    assert f"{OWN} (removed: its job is gone)" in capsys.readouterr().out
+    assert not (root / OWN).exists()
+    assert by_hand.exists()
+    assert (root / GENERAL).exists()
 
 
 def test_the_register_looks_at_the_suite_that_judges(root: Path) -> None:

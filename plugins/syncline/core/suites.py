@@ -43,10 +43,14 @@ def judging_suite(root: Path, job: SyncJob) -> tuple[str, bool]:
     return GENERAL, True
 
 
-def generated_suites(root: Path) -> dict[str, str]:
-    """Path -> text of the suite of each valid job that has none written by hand."""
-    found: dict[str, str] = {}
-    for job_id in job_ids(root):
+def generated_suites(root: Path) -> dict[str, str | None]:
+    """Path -> text of the suite of each valid job that has none by hand; None for one whose job is gone."""
+    jobs = job_ids(root)
+    gone = {path.stem for path in (root / FOLDER).glob("*.json")} - set(jobs)
+    found: dict[str, str | None] = {
+        own_suite(name): None for name in gone if not _is_by_hand(_text(root / own_suite(name)) or "")
+    }
+    for job_id in jobs:
         job, findings = examine_job(root, job_id)
         own = _text(root / own_suite(job_id))
         if job is None or findings or (own is not None and _is_by_hand(own)):

@@ -79,8 +79,8 @@ completes them all.
 """
 
 
-def generated(root: Path) -> dict[str, str]:
-    """Every generated file of a project: its path below the root -> what must stand there."""
+def generated(root: Path) -> dict[str, str | None]:
+    """Every generated file of a project: its path below the root -> what must stand there, None for nothing."""
     return {
         **schema_files(),
         **generated_suites(root),
