@@ -344,10 +344,14 @@ def test_nothing_to_compare_is_no_success(home: Path, build: Callable[..., Any])
 def test_every_day_every_job_is_compared_or_those_that_somebody_names(daily: Any) -> None:
     choose = daily.get_task("choose")
 
-    assert choose.work(context()) == [CLIENT, WORKER]
-    assert choose.work(context(jobs=[WORKER])) == [WORKER]
+    def daily_context(**params: Any) -> dict[str, Any]:
+        made = context(**params)
+        return {**made, "params": {name: made["params"][name] for name in daily.params}}
+
+    assert choose.work(daily_context()) == [CLIENT, WORKER]
+    assert choose.work(daily_context(jobs=[WORKER])) == [WORKER]
     with pytest.raises(RunRefused, match="there is no job"):
-        choose.work(context(jobs=["x"]))
+        choose.work(daily_context(jobs=["x"]))
 
 
 # -- comparing -------------------------------------------------------------------------------------------------
@@ -433,6 +437,21 @@ def test_who_is_told_otherwise_gets_no_second_alert(control: Any, monkeypatch: p
     assert (alert.job_id, alert.control) == ("sync_008", "SYNC-007")
     assert "judge OSError" in alert.summary
     assert "secret" not in alert.summary
+
+
+def test_what_was_told_of_choosing_a_day_s_jobs_is_over_once_they_are_chosen(
+    daily: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    over: list[Any] = []
+    monkeypatch.setattr(alerting, "over", lambda *asked: over.append(asked))
+    (close,) = daily.get_task("choose").on_success_callback
+
+    close({})
+    assert over == [("sync_compare_daily", "SYNC-007")]
+
+    monkeypatch.setattr(alerting, "over", None)  # whatever goes wrong
+    close({})
+    assert "alerts not closed dag=sync_compare_daily failure=TypeError" in caplog.text
 
 
 # -- judging and signing ---------------------------------------------------------------------------------------

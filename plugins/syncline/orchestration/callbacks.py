@@ -1,4 +1,4 @@
-"""Tell a person when a task has failed for good (SYNC-007).
+"""Tell a person when a task has failed for good (SYNC-007), and that it is over.
 
 Airflow calls this in the worker after the last attempt. When a worker dies, it calls it in the DAG processor
 instead, with no exception at hand. It may never raise: an alert that fails must not hide the failure.
@@ -36,11 +36,26 @@ def alert_task_failed(context: Any) -> None:
         use_airflow()
         if alerting.has_told(error):
             return
-        alerting.task_failed(
-            task.job, _batch_id(context), task.task_id, type(error).__name__ if error is not None else LOST
-        )
+        alerting.task_failed(task.job, _batch_id(context), task.task_id, failure_name(error))
     except Exception as failure:
         log.error("alert not sent dag=%s task=%s failure=%s", task.dag_id, task.task_id, type(failure).__name__)
+
+
+def close_alerts(dag_id: str, _context: Any) -> None:
+    """What was told of a DAG's own tasks is over, and their next failure is told again. Never raises."""
+    try:
+        from syncline.orchestration.connections import use_airflow
+        from syncline.steps import alerting
+
+        use_airflow()
+        alerting.over(dag_id, "SYNC-007")
+    except Exception as failure:
+        log.error("alerts not closed dag=%s failure=%s", dag_id, type(failure).__name__)
+
+
+def failure_name(error: BaseException | None) -> str:
+    """What an alert says of a failure: its type alone, for its text may quote a row."""
+    return LOST if error is None else type(error).__name__
 
 
 def _batch_id(context: Any) -> int | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from syncline.core.job import SyncJob
 from syncline.core.job_files import job_ids, load_job
 from syncline.orchestration import guide
 from syncline.orchestration.assets import COMPARISONS
-from syncline.orchestration.callbacks import alert_task_failed
+from syncline.orchestration.callbacks import alert_task_failed, close_alerts
 from syncline.orchestration.comparison_form import control_params, daily_params
 from syncline.orchestration.comparison_guide import COMPARISON_TASKS, CONTROL_GUIDE, DAILY_GUIDE
 from syncline.orchestration.comparison_operators import (
@@ -30,7 +31,6 @@ from syncline.orchestration.comparison_operators import (
     CONTROL_SETTINGS,
     ONCALL,
     Choose,
-    ChooseDaily,
     Compare,
     CompareControl,
     CompareDaily,
@@ -111,8 +111,13 @@ def build_daily_dag(found: Known) -> DAG:
         doc_md=DAILY_GUIDE,
     )
     common = {"dag": dag, **CONTROL_SETTINGS, "owner": "syncline"}
-    choose = ChooseDaily(
-        task_id="choose", jobs=found.jobs, broken=found.broken, doc_md=COMPARISON_TASKS["choose"], **common
+    choose = Choose(
+        task_id="choose",
+        jobs=found.jobs,
+        broken=found.broken,
+        doc_md=COMPARISON_TASKS["choose"],
+        on_success_callback=partial(close_alerts, DAILY_DAG),  # the other tasks speak for their jobs
+        **common,
     )
     choose >> _compare(CompareDaily, found, dag)
     return _finished(dag, daily_params(_ids(found)), common)

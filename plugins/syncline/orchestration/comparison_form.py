@@ -17,14 +17,13 @@ from syncline.core.job import SyncJob
 from syncline.core.record_comparison import ComparisonRequest, Depth
 from syncline.orchestration.params import (
     REACH,
-    REASON_MAX,
-    TENANT,
-    TENANTS_MAX,
     WHAT,
-    WHY,
     RunRefused,
     field,
+    reason,
     refuse_unknown_keys,
+    tenants_param,
+    text_param,
 )
 
 CONTROL = "SYNC-008"
@@ -47,17 +46,7 @@ def control_params(job_ids: Sequence[str], consumers: Sequence[str]) -> dict[str
             maximum=NAMES_MAX,
             description="Where neither jobs nor consumers are named.",
         ),
-        "tenants": field(
-            None,
-            REACH,
-            "Only these tenants",
-            type=["array", "null"],
-            items={"type": "string", "pattern": TENANT},
-            minItems=1,
-            maxItems=TENANTS_MAX,
-            uniqueItems=True,
-            description="One id a line, no empty line. Empty: every tenant. The report says that others were not seen.",
-        ),
+        "tenants": tenants_param("Empty: every tenant. The report says that others were not seen."),
         "sample_percent": field(
             None,
             REACH,
@@ -89,15 +78,15 @@ def _common() -> dict[str, Param]:
             description="Do not wait for the end of hours in which a job or its systems are closed (`avoid`). Ask "
             "their owner first, and write who said so as the reason.",
         ),
-        "reason": field(
-            None,
-            WHY,
-            "Reason",
-            type=["string", "null"],
-            maxLength=REASON_MAX,
-            description="Kept with the run. No personal data, please: write ticket numbers.",
-        ),
+        "reason": text_param("Reason", "Kept with the run."),
     }
+
+
+def signers_note() -> Param:
+    """What the owner of the control writes beside the answer; a field of the task that asks."""
+    note = text_param("Note", "Needed to reject, and to sign what is not `matched`.")
+    note.source = "task"
+    return note
 
 
 def _names(title: str, offered: Sequence[str], description: str) -> Param:
@@ -123,26 +112,27 @@ def check(who: str, context: Mapping[str, Any], known: Mapping[str, Param]) -> N
         raise RunRefused(f"{who}: a comparison that begins in closed hours needs a reason. Nothing was compared.")
 
 
-def reason(context: Mapping[str, Any]) -> str:
-    return (context["params"]["reason"] or "").strip()
-
-
-def chosen(jobs: Sequence[SyncJob], params: Mapping[str, Any]) -> list[str]:
-    """Ids of the jobs that a run of SYNC-008 compares, the most critical consumers first.
+def chosen(dag_id: str, jobs: Sequence[SyncJob], params: Mapping[str, Any]) -> list[str]:
+    """Ids of the jobs that a run compares: the most critical consumers first, or every job where nobody asks for them.
 
     Raises:
         RunRefused: A name that does not exist, jobs and consumers at once, or no job at all.
     """
-    if params["jobs"] and params["consumers"]:
-        raise RunRefused("sync_008: name jobs, or consumers, not both. Nothing was compared.")
+    consumers = params.get("consumers")
+    if params["jobs"] and consumers:
+        raise RunRefused(f"{dag_id}: name jobs, or consumers, not both. Nothing was compared.")
     if not jobs:
-        raise _nothing("sync_008")
+        raise RunRefused(
+            f"{dag_id}: there is no manifest without mistakes, so there is nothing to compare: nothing is proven."
+        )
     if params["jobs"]:
-        return named("sync_008", "job", params["jobs"], (job.id for job in jobs))
-    if params["consumers"]:
-        names = named("sync_008", "consumer", params["consumers"], {job.target.connection for job in jobs})
+        return named(dag_id, "job", params["jobs"], (job.id for job in jobs))
+    if consumers:
+        names = named(dag_id, "consumer", consumers, {job.target.connection for job in jobs})
         return [job.id for job in most_critical((j for j in jobs if j.target.connection in names), len(names))]
-    return [job.id for job in most_critical(jobs, params["consumers_max"])]
+    if "consumers_max" in params:
+        return [job.id for job in most_critical(jobs, params["consumers_max"])]
+    return [job.id for job in jobs]
 
 
 def named(who: str, kind: str, asked: Sequence[str], there_are: Iterable[str]) -> list[str]:
@@ -161,24 +151,6 @@ def named(who: str, kind: str, asked: Sequence[str], there_are: Iterable[str]) -
                 f"compared. Trigger the run again."
             )
     return list(asked)
-
-
-def chosen_daily(jobs: Sequence[SyncJob], params: Mapping[str, Any]) -> list[str]:
-    """Ids of the jobs that a run of the daily comparison compares; a manifest with mistakes is no job.
-
-    Raises:
-        RunRefused: A name that does not exist, or no job at all.
-    """
-    ids = [job.id for job in jobs]
-    if not ids:
-        raise _nothing("sync_compare_daily")
-    return named("sync_compare_daily", "job", params["jobs"], ids) if params["jobs"] else ids
-
-
-def _nothing(who: str) -> RunRefused:
-    return RunRefused(
-        f"{who}: there is no manifest without mistakes, so there is nothing to compare: nothing is proven."
-    )
 
 
 def control_request(context: Mapping[str, Any]) -> ComparisonRequest:

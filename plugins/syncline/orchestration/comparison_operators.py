@@ -21,21 +21,18 @@ from syncline.core.errors import TerminalError
 from syncline.core.job import SyncJob
 from syncline.core.record_comparison import ComparisonSummary
 from syncline.core.values import Verdict
-from syncline.orchestration.callbacks import LOST, TOLD_OTHERWISE, ToldAlready
+from syncline.orchestration.callbacks import TOLD_OTHERWISE, ToldAlready, failure_name
 from syncline.orchestration.comparison_form import (
     CONTROL,
     check,
     chosen,
-    chosen_daily,
-    control_params,
     control_request,
-    daily_params,
     daily_request,
-    reason,
+    signers_note,
 )
 from syncline.orchestration.connections import use_airflow
 from syncline.orchestration.operators import StepTask
-from syncline.orchestration.params import REASON_MAX, WHY, field
+from syncline.orchestration.params import reason
 from syncline.orchestration.retry import SETTINGS
 from syncline.orchestration.windows import wait_for_window
 
@@ -116,25 +113,14 @@ class Choose(StepTask):
         self.jobs, self.broken = jobs, broken
 
     def work(self, context: Any) -> list[str]:
-        ids = self.choose(context)
+        check(self.dag_id, context, self.dag.params)
+        ids = chosen(self.dag_id, self.jobs, context["params"])
         if not context["params"]["jobs"]:  # who names jobs knows what is left out
             context["ti"].xcom_push(key=BROKEN, value=list(self.broken))
             for job_id in self.broken:
                 log.warning("not compared, its manifest has mistakes, see `syncline check` job=%s", job_id)
         log.info("chosen jobs=%s reason=%s", ",".join(ids), reason(context) or "none")
         return ids
-
-    def choose(self, context: Any) -> list[str]:
-        check(self.dag_id, context, control_params((), ()))
-        return chosen(self.jobs, context["params"])
-
-
-class ChooseDaily(Choose):
-    """Chooses every job, or those that a person names."""
-
-    def choose(self, context: Any) -> list[str]:
-        check(self.dag_id, context, daily_params(()))
-        return chosen_daily(self.jobs, context["params"])
 
 
 class Compare(StepTask):
@@ -224,20 +210,10 @@ class SignOff(HITLOperator):
     template_fields = ()
 
     def __init__(self, **kwargs: Any) -> None:
-        note = field(
-            None,
-            WHY,
-            "Note",
-            type=["string", "null"],
-            maxLength=REASON_MAX,
-            description="Needed to reject, and to sign what is not `matched`. No personal data, please: write ticket "
-            "numbers.",
-        )
-        note.source = "task"
         super().__init__(
             subject=f"{CONTROL}: sign the report",
             options=[SIGN, REJECT],
-            params={"note": note},
+            params={"note": signers_note()},
             trigger_rule="all_done",
             execution_timeout=None,  # Airflow would take a limit for running tasks as the owner's time to answer
             **kwargs,
@@ -350,7 +326,7 @@ def alert_failed(context: Any) -> None:
     if isinstance(error, TOLD_OTHERWISE):
         return
     task = context["task"]
-    kind = f"{task.task_id} {type(error).__name__ if error is not None else LOST}"
+    kind = f"{task.task_id} {failure_name(error)}"
     try:
         from syncline.steps import alerting
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import logging
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,11 @@ from cosmos.constants import (
 )
 from cosmos.profiles.postgres import PostgresUserPasswordProfileMapping
 
-from syncline.adapters.alerts import Alert
 from syncline.adapters.project import root, var
+from syncline.core.alerts import Alert
 from syncline.core.errors import EnvironmentFailure, TerminalError
 from syncline.orchestration.assets import COMPARISONS, job_asset
+from syncline.orchestration.callbacks import close_alerts, failure_name
 from syncline.orchestration.retry import SETTINGS
 
 DAG_ID = "publish_tables"
@@ -115,7 +117,7 @@ def build_dag(doc_md: str | None) -> DAG:
             "execution_timeout": TASK_TIMEOUT,
         },
         default_args={**SETTINGS, "owner": meta["owner"], "on_failure_callback": alert_build_failed},
-        on_success_callback=close_alerts,
+        on_success_callback=partial(close_alerts, DAG_ID),  # of a whole run: no table of it is in doubt
     )
 
 
@@ -141,30 +143,15 @@ def judge_tests(project_dir: str, **_context: Any) -> None:
 
 def alert_build_failed(context: Any) -> None:
     """Tell the owner of the models that a table could not be published (SYNC-007). Never raises."""
-    task_id, error = context["task"].task_id, context.get("exception")
+    task_id = context["task"].task_id
     try:
-        from syncline.adapters import ledger
         from syncline.orchestration.connections import use_airflow
         from syncline.steps import alerting
 
         use_airflow()
-        with ledger.opened(f"{DAG_ID} alert") as book:
-            book.queue_alert(_alert(task_id, type(error).__name__ if error is not None else "WorkerLost"))
-        alerting.deliver_pending()
+        alerting.tell(_alert(task_id, failure_name(context.get("exception"))))
     except Exception as failure:
         log.error("alert not sent dag=%s task=%s failure=%s", DAG_ID, task_id, type(failure).__name__)
-
-
-def close_alerts(_context: Any) -> None:
-    """A whole run went well: what was told of a table is over, and its next failure is told again. Never raises."""
-    try:
-        from syncline.orchestration.connections import use_airflow
-        from syncline.steps import alerting
-
-        use_airflow()
-        alerting.over(DAG_ID, "SYNC-007")
-    except Exception as failure:
-        log.error("alerts not closed dag=%s failure=%s", DAG_ID, type(failure).__name__)
 
 
 def _alert(model: str, error_type: str) -> Alert:

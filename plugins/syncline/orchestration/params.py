@@ -68,17 +68,8 @@ def run_params(job: SyncJob) -> dict[str, Param]:
         fields["window_from"] = _moment("first moment that belongs to it")
         fields["window_to"] = _moment("first moment after it")
     if job.tenant_column is not None and job.target.write != "replace":  # replacing for some would drop the others
-        fields["tenants"] = field(
-            None,
-            REACH,
-            "Only these tenants",
-            type=["array", "null"],
-            items={"type": "string", "pattern": TENANT},
-            minItems=1,
-            maxItems=TENANTS_MAX,
-            uniqueItems=True,
-            description="One id a line, no empty line. Empty: every tenant of the job. A run of some tenants does "
-            "not move the watermark.",
+        fields["tenants"] = tenants_param(
+            "Empty: every tenant of the job. A run of some tenants does not move the watermark."
         )
     fields["dry_run"] = field(
         False,
@@ -116,21 +107,42 @@ def run_params(job: SyncJob) -> dict[str, Param]:
         description="The source was restored, replaced or failed over, and that is right. Only with mode **full** "
         "and a reason; see `docs/runbooks/source-replaced.md`.",
     )
-    fields["reason"] = reason_param()
+    fields["reason"] = text_param(
+        "Reason", "For the audit trail. Needed when you start a **full** or **window** run by hand."
+    )
     return fields
 
 
-def reason_param() -> Param:
-    """Why a person started the run."""
+def tenants_param(effect: str) -> Param:
+    """Which tenants a run is about; `effect` says what it means to name some."""
+    return field(
+        None,
+        REACH,
+        "Only these tenants",
+        type=["array", "null"],
+        items={"type": "string", "pattern": TENANT},
+        minItems=1,
+        maxItems=TENANTS_MAX,
+        uniqueItems=True,
+        description=f"One id a line, no empty line. {effect}",
+    )
+
+
+def text_param(title: str, purpose: str) -> Param:
+    """What a person writes and the ledger keeps, such as a reason."""
     return field(
         None,
         WHY,
-        "Reason",
+        title,
         type=["string", "null"],
         maxLength=REASON_MAX,
-        description="For the audit trail. Needed when you start a **full** or **window** run by hand. No personal "
-        "data, please: write ticket numbers.",
+        description=f"{purpose} No personal data, please: write ticket numbers.",
     )
+
+
+def reason(context: Mapping[str, Any]) -> str:
+    """Why a person started the run; empty where nobody said."""
+    return (context["params"]["reason"] or "").strip()
 
 
 def field(default: Any, section: str, title: str, *, description: str, **schema: Any) -> Param:
@@ -178,7 +190,7 @@ def group_request(group: Group, context: Mapping[str, Any]) -> RunRequest:
     request = RunRequest(
         run_key=run.run_id,
         mode=Mode.FULL if params["mode"] == Mode.FULL else None,
-        reason=(params["reason"] or "").strip(),
+        reason=reason(context),
         accept_source=bool(params.get("accept_source")),
         approve_deletes=params.get("approve_deletes"),
     )
@@ -207,7 +219,7 @@ def run_request(job: SyncJob, context: Mapping[str, Any]) -> RunRequest:
         mode=None if mode is job.default_mode else mode,  # None: a run that is run again reads what it read
         tenants=tuple(params["tenants"]) if params.get("tenants") else None,
         dry_run=params["dry_run"],
-        reason=(params["reason"] or "").strip(),
+        reason=reason(context),
         window=_interval(run) if is_backfill else _window(job, mode, params, run),
         is_backfill=is_backfill,
         accept_source=bool(params.get("accept_source")),
