@@ -11,7 +11,8 @@ from syncline.core.repair import Action, Approval
 from syncline.core.values import State, Verdict
 from syncline.steps.repair import apply_repair, plan_repair
 from tests.integration.conftest import JOB, Lab
-from tests.integration.test_record_comparison import PEOPLE, compare, fill
+from tests.integration.faults import PEOPLE, fill
+from tests.integration.test_record_comparison import compare
 
 BY = Approval("Ann of payroll", "drift found by SYNC-008")
 
@@ -174,3 +175,34 @@ def test_an_approval_is_used_once(drifted: Lab) -> None:
         apply_repair(found.comparison_id, BY)
 
     assert drifted.people()["t1/p9999"] == "Right"
+
+
+def test_a_repair_deletes_what_no_batch_wrote_and_leaves_what_another_job_wrote_since(drifted: Lab) -> None:
+    drifted.sql("payroll", "insert into lab.person values ('t1', 'p7777', 'Eve', null, now() + interval '1 day'),"
+                " ('t1', 'p8888', 'Eve', null, now() + interval '1 day')")  # fmt: skip
+    found = compare(drifted)
+    drifted.sql("payroll", "begin; update lab.person set name = 'Agreed' where person_no = 'p8888';"
+                " insert into syncline.marker (batch_id, job_id, epoch, counts) values (-1, 'other', 1, '{}'); commit")  # fmt: skip
+
+    apply_repair(found.comparison_id, BY)
+
+    people = drifted.people()
+    assert ("t1/p7777" in people, people.get("t1/p8888")) == (False, "Agreed")
+
+
+def test_an_interval_that_is_spelt_otherwise_is_a_changed_critical_field(lab: Lab) -> None:
+    fill(lab)
+    lab.sql("mdm", "alter table lab.person add leave interval default '1 month'")
+    lab.sql("payroll", "alter table lab.person add leave interval")
+    lab.mapping["source"]["leave"] = "interval"
+    lab.mapping["fields"]["leave"] = {"from": "leave", "type": "interval", "pii": "none", "severity": "critical"}
+    lab.run()
+    lab.sql("payroll", "update lab.person set name = 'Eve' where person_no = 'p1'")
+    found = compare(lab)
+    lab.sql("mdm", "update lab.person set leave = '30 days' where person_id = 'p1'")
+
+    done = apply_repair(found.comparison_id, BY)
+
+    assert (done.batch.counts.updated_rows, done.batch.counts.conflicted_rows) == (0, 1)
+    rows = lab.sql("payroll", "select name, leave::text from lab.person where person_no = 'p1'")
+    assert rows == [{"name": "Eve", "leave": "1 mon"}]

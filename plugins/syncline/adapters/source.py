@@ -483,9 +483,14 @@ def _scope(job: SyncJob, tenants: tuple[str, ...] | None) -> list[Composable]:
         sql.SQL("{} in ({})").format(_column(name), sql.SQL(", ").join(map(sql.Literal, allowed)))
         for name, allowed in job.source.filter.items()
     ]
-    if tenants is not None and job.source.tenant is not None:
-        parts.append(sql.SQL("{} = any({}::text[])").format(_text(job.source.tenant), sql.Literal(list(tenants))))
-    return parts
+    return parts + of_tenants(job, tenants)
+
+
+def of_tenants(job: SyncJob, tenants: tuple[str, ...] | None) -> list[Composable]:
+    """The condition over `s` that a row belongs to one of the asked tenants; none where all are meant."""
+    if tenants is None or job.source.tenant is None:
+        return []
+    return [sql.SQL("{} = any({}::text[])").format(_text(job.source.tenant), sql.Literal(list(tenants)))]
 
 
 def _where(parts: list[Composable]) -> Composable:

@@ -19,7 +19,6 @@ from syncline.core.checksums import MAPPED, NOT_HELD, Columns, hash_of, in_hashe
 from syncline.core.compile import DELETED, REJECT, CompiledMapping, compile_mapping, mapped_key
 from syncline.core.models import table_identifier
 from syncline.core.transforms import template
-from syncline.core.values import Batch
 
 FILTERED, OWED, OVERDUE, PLACE, WRITTEN = "0filtered", "0owed", "0overdue", "0place", "0written"
 
@@ -92,15 +91,6 @@ def _compiled(here: Source, where: Composable, published: Published | None) -> C
 def m(name: str) -> Composable:
     """A column of a mapped row."""
     return sql.Identifier(MAPPED, name)
-
-
-def of_tenants(here: Source, batch: Batch) -> list[Composable]:
-    """The condition over `s` that a row belongs to one of the asked tenants; none where all are meant."""
-    tenants = batch.tenants
-    if tenants is None or here.job.source.tenant is None:
-        return []
-    column = sql.Identifier("s", here.job.source.tenant)
-    return [template("({c})::text = any({t}::text[])", c=column, t=sql.Literal(list(tenants)))]
 
 
 def of_keys(here: Source, keys: list[tuple[int, list[str | None]]]) -> Composable:

@@ -139,7 +139,6 @@ def table_checksums(
     relation: Composable, key: Columns, compared: Columns, bits: int, *, where: Iterable[Composable]
 ) -> Composable:
     """The same of a relation with its alias, all of whose rows that meet the conditions are held."""
-    conditions = sql.SQL(" and ").join(list(where))
     return template(
         "select number, count(*)::integer, bit_xor(checksum)"
         " from (select {range} * {states} + {held} as number, {hash} as checksum from {relation}{where} offset 0)"
@@ -149,7 +148,17 @@ def table_checksums(
         held=sql.Literal(HELD),
         hash=hash_of(compared),
         relation=relation,
-        where=template(" where {c}", c=conditions) if conditions.as_string(None) else sql.SQL(""),
+        where=_where(where),
+    )
+
+
+def doubled_ranges(relation: Composable, key: Columns, bits: int, *, where: Iterable[Composable]) -> sql.Composed:
+    """The ranges of a relation in which two rows have one key: their checksums may cancel."""
+    return sql.SQL("select distinct {range} from {relation}{where} group by {key} having count(*) > 1").format(
+        range=range_of(key, bits),
+        relation=relation,
+        where=_where(where),
+        key=sql.SQL(", ").join(value for value, _ in key.values()),
     )
 
 
@@ -169,6 +178,11 @@ def at_places(column: Composable, places: Iterable[str]) -> Composable:
 
 def columns_of(alias: str, columns: Types) -> dict[str, tuple[Composable, PgType]]:
     return {name: (sql.Identifier(alias, name), kind) for name, kind in columns.items()}
+
+
+def _where(conditions: Iterable[Composable]) -> Composable:
+    joined = sql.SQL(" and ").join(list(conditions))
+    return template(" where {c}", c=joined) if joined.as_string(None) else sql.SQL("")
 
 
 def _hashable(value: Composable, kind: PgType) -> Composable:

@@ -14,7 +14,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -29,17 +29,17 @@ from syncline.adapters import ledger
 from syncline.adapters.comparing import Listing, Ranges, candidates, side_by_side
 from syncline.adapters.failpoints import failpoint
 from syncline.adapters.ledger import Ledger
-from syncline.adapters.source import Source, reading
-from syncline.adapters.source_records import PLACE, Published, listing, m, of_keys, of_tenants, records
+from syncline.adapters.source import Source, of_tenants, reading
+from syncline.adapters.source_records import PLACE, Published, listing, m, of_keys, records
 from syncline.adapters.target.records import Records, Standing, comparing
 from syncline.core.checksums import (
     Columns,
     at_places,
+    doubled_ranges,
     in_hashes,
     in_ranges,
     key_hash,
     mapped_checksums,
-    range_of,
 )
 from syncline.core.compile import mapped_key
 from syncline.core.errors import SynclineError, TerminalError
@@ -160,13 +160,14 @@ class _Comparison:
 
     def _look_first(self, there: Records) -> int:
         """Counts, checksums, a look at the records that may differ; returns how many to look at again."""
+        goes_on = self._go_on()
         with self._both(there) as (here, target_as_of):
-            if not self._go_on(target_as_of):
+            if not goes_on:
                 self._hash(here, there, target_as_of)
             if not self.seen.ranges:
                 return 0
             self._look_into(here, there)
-        return there.settle_excused(1)
+        return there.settle(1)
 
     def _look_again(self, there: Records, look: int) -> int:
         """Look once more at what has not settled, under new snapshots, a moment later."""
@@ -224,8 +225,8 @@ class _Comparison:
         if seen.rows_in_ranges > LISTED_ROWS_MAX:
             return self._judge_ranges(here, there, 1)
         of_source, of_copy = Listing(), Listing()
-        where = sql.SQL(" and ").join([self._in_ranges(self._key), *of_tenants(here, self.batch)])
-        select = listing(here, self._spellings(there), where)
+        where = sql.SQL(" and ").join([self._in_ranges(self._key), *of_tenants(self.job, self.batch.tenants)])
+        select = listing(here, there.spellings(m), where)
         side_by_side(
             [
                 (here.session, partial(here.list_rows, select, of_source)),
@@ -235,10 +236,11 @@ class _Comparison:
         found = candidates(of_source, of_copy, PLACES_MAX)
         if found is None:
             return self._judge_ranges(here, there, 1)
-        in_source = (
-            at_places(sql.Identifier("s", PLACE), found.here) if here.blocks() else in_hashes(self._key, found.keys)
-        )
-        in_copy = there.at_places(found.there) if there.has_places else in_hashes(there.key(), found.keys)
+        in_source, in_copy = in_hashes(self._key, found.keys), in_hashes(there.key(), found.keys)
+        if here.blocks():
+            in_source = at_places(sql.Identifier("s", PLACE), found.here)
+        if there.has_places:
+            in_copy = at_places(sql.Identifier("t", "ctid"), found.there)
         self._judge(here, there, 1, in_source, [in_copy])
 
     def _judge_ranges(self, here: Source, there: Records, look: int) -> None:
@@ -247,8 +249,8 @@ class _Comparison:
     def _judge(
         self, here: Source, there: Records, look: int, in_source: Composable, in_copy: list[Composable] | None
     ) -> None:
-        where = sql.SQL(" and ").join([in_source, *of_tenants(here, self.batch)])
-        select = records(here, there.fields, self._spellings(there, there.hashed), where, self.published)
+        where = sql.SQL(" and ").join([in_source, *of_tenants(self.job, self.batch.tenants)])
+        select = records(here, there.fields, there.spellings(m, there.hashed), where, self.published)
         with closing(blocks_of(here, select)) as blocks, closing(self.book.waiting_keys(self.job.id)) as waiting:
             there.take(blocks, waiting)
         there.judge(look, in_copy, self._standing)
@@ -261,7 +263,11 @@ class _Comparison:
         seen.source_as_of, seen.target_as_of = self.source_as_of, target_as_of
         seen.bits = _bits_for(sum(seen.source_rows.values()))
         at_source, at_target = self._ask(here, there, seen.bits)
-        doubled = set() if here.is_key_unique else {*here.numbers(self._doubled(here))}
+        doubled: set[int] = set()
+        if not here.is_key_unique:
+            where = [*here.living(self.batch), *_given(self._sample(self._key))]
+            relation = sql.SQL("{} as s").format(here.table)
+            doubled |= {*here.numbers(doubled_ranges(relation, self._key, seen.bits, where=where))}
         if not there.is_key_unique:
             doubled |= {*there.doubled(seen.bits, _given(self._sample(there.key())))}
         self._keep(at_source, at_target, doubled)
@@ -308,7 +314,7 @@ class _Comparison:
     def _checksums(self, here: Source, there: Records, bits: int, also: list[Composable]) -> Composable:
         also = [*also, *_given(self._sample(self._key))]
         compiled = compile_batch(self.job, here, self.batch, also=sql.SQL(" and ").join(also) if also else None)
-        return mapped_checksums(compiled, self.job.target.key, self._spellings(there), bits)
+        return mapped_checksums(compiled, self.job.target.key, there.spellings(m), bits)
 
     def _keep(self, at_source: Ranges, at_target: Ranges, doubled: set[int]) -> None:
         seen = self.seen
@@ -326,26 +332,12 @@ class _Comparison:
         is_scattered = len(seen.ranges) > HALVED_SHARE_MAX * 2**seen.bits
         return seen.rows_in_ranges > LISTED_ROWS_MAX and seen.bits < BITS_MAX and not is_scattered
 
-    def _doubled(self, here: Source) -> sql.Composed:
-        """Ranges in which two rows of the source have one key: their checksums may cancel."""
-        where = [*here.living(self.batch), *_given(self._sample(self._key))]
-        return sql.SQL("select distinct {range} from {table} as s{where} group by {key} having count(*) > 1").format(
-            range=range_of(self._key, self.seen.bits),
-            table=here.table,
-            where=template(" where {c}", c=sql.SQL(" and ").join(where)) if where else sql.SQL(""),
-            key=sql.SQL(", ").join(value for value, _ in self._key.values()),
-        )
-
     # --- conditions
 
     @cached_property
     def _key(self) -> Columns:
         """The key over the source `s`."""
         return mapped_key(self.job.mapping, self.job.target.key)
-
-    def _spellings(self, there: Records, names: Iterable[str] | None = None) -> Columns:
-        """What is hashed of a mapped row; how depends on what the copy stores."""
-        return there.spellings(m, names)
 
     def _in_ranges(self, key: Columns) -> Composable:
         parts = [in_ranges(key, self.seen.bits, self.seen.ranges), *_given(self._sample(key))]
@@ -370,19 +362,17 @@ class _Comparison:
         progress = {
             "bits": seen.bits, "ranges": seen.ranges, "source_rows": seen.source_rows, "target_rows": seen.target_rows,
             "sampled_rows": seen.sampled_rows, "rows_in_ranges": seen.rows_in_ranges,
-            "source_as_of": seen.source_as_of and seen.source_as_of.isoformat(),
-            "target_as_of": seen.target_as_of and seen.target_as_of.isoformat(),
+            "source_as_of": str(seen.source_as_of), "target_as_of": str(seen.target_as_of),
         }  # fmt: skip
         self.book.keep_progress(self.begun.comparison_id, progress)
         failpoint("compare.hashed")
 
-    def _go_on(self, target_as_of: datetime) -> bool:
+    def _go_on(self) -> bool:
         """Take over what an earlier try has found; False where there is nothing, or nothing that makes sense."""
         told = self.begun.progress
         try:
             seen = _Seen(
-                datetime.fromisoformat(told["source_as_of"]) if told["source_as_of"] else self.source_as_of,
-                datetime.fromisoformat(told["target_as_of"]) if told["target_as_of"] else target_as_of,
+                datetime.fromisoformat(told["source_as_of"]), datetime.fromisoformat(told["target_as_of"]),
                 {str(tenant): int(rows) for tenant, rows in told["source_rows"].items()},
                 int(told["target_rows"]), int(told["sampled_rows"]), int(told["bits"]),
                 [int(number) for number in told["ranges"]], int(told["rows_in_ranges"]),
@@ -413,7 +403,6 @@ class _Comparison:
                 found,
                 published=self.published,
                 target_as_of=self.seen.target_as_of,
-                is_whole=self.request.sample_ratio is None and self.request.tenants is None,
             )
         return summary
 

@@ -114,19 +114,18 @@ class Comparisons(Batches):
         *,
         published: Published | None,
         target_as_of: datetime | None,
-        is_whole: bool,
     ) -> None:
         """Record what a comparison found, all or nothing, and whether the job's copy drifts."""
         with self._doing(summary.job_id, "recording a comparison"):
             told = {name: getattr(summary, name) for name in TOLD if name not in ("comparison_id", "job_id", "depth")}
             told |= {"published_batch_id": published.batch_id if published else None, "target_as_of": target_as_of}
-            self._session.execute(
+            kept = self._session.execute(
                 sql.SQL(
                     "update ledger.comparison set {}, state = 'done', progress = '{{}}', ended_at = clock_timestamp()"
-                    " where comparison_id = %s"
+                    " where comparison_id = %s returning tenants is null and sample_ratio is null as is_whole"
                 ).format(sql.SQL(", ").join(sql.SQL("{} = %s").format(sql.Identifier(name)) for name in told)),
                 [*told.values(), summary.comparison_id],
-            )
+            ).fetchone()
             self._session.cursor().executemany(
                 "insert into ledger.record_count (comparison_id, tenant_id, record_class, cause, severity, is_excused,"
                 " columns, rows) values (%s, %s, %s, %s, %s, %s, %s, %s)",
@@ -137,7 +136,7 @@ class Comparisons(Batches):
                 ],
             )  # fmt: skip
             self._keep_differences(summary.comparison_id, found)
-            self._follow_drift(summary, is_whole=is_whole)
+            self._follow_drift(summary, is_whole=kept is not None and kept["is_whole"])
             detail = {"comparison_id": summary.comparison_id, "verdict": summary.verdict, "depth": summary.depth}
             self._audit(summary.job_id, None, "records_compared", detail)
 

@@ -25,12 +25,12 @@ class Absent(TargetSession):
 
     def compare(self, tenants: Iterable[str], bits: int, ranges: Ranges, *, only_keys: bool) -> None:
         """Add up what the copy holds per range, softly deleted rows left out."""
-        compared = self._key()
+        compared = self.key()
         if not only_keys:
             fields = self.job.mapping.fields.items()
             compared = {name: spelled_as_loaded(t(name), field) for name, field in fields}
         relation = sql.SQL("{} as t").format(self._table)
-        statement = table_checksums(relation, self._key(), compared, bits, where=[self._alive()])
+        statement = table_checksums(relation, self.key(), compared, bits, where=[self._alive()])
         with self._transaction("comparing"):
             self._enter(tenants)
             self._become_tenant()
@@ -126,17 +126,25 @@ class Absent(TargetSession):
             sql.SQL("not exists (select from {} as s where {})").format(present, self._same_key()),
         ]
         if self.batch.repair is not None:
-            parts.append(in_hashes(self._key(), self.batch.repair.delete))
+            parts.append(in_hashes(self.key(), self.batch.repair.delete))
         if self.batch.difference is not None:
-            number = range_of(self._key(), self.batch.difference.bits)
+            number = range_of(self.key(), self.batch.difference.bits)
             parts.append(sql.SQL("{} in (select range from {})").format(number, self._ranges))
         if version := self.job.target.version:  # what another hand has written since the source was read is not judged
             parts.append(
-                sql.SQL("({v} is null or {v} <= {as_of} or t.xmin in (select by_xact from own_writes))").format(
-                    v=t(version), as_of=self._as_of()
+                sql.SQL("({v} is null or {v} <= {as_of} or not {by_another})").format(
+                    v=t(version), as_of=self._as_of(), by_another=self._is_by_another()
                 )
             )
         return sql.SQL(" and ").join(parts)
+
+    def _is_by_another(self) -> Composable:
+        """Whether a row stands as another hand wrote it, not an earlier batch of this job.
+
+        To a repair only other jobs are other hands: a version that no batch wrote is what it is there to undo.
+        """
+        standing = sql.SQL("not in" if self.batch.repair is None else "in")
+        return sql.SQL("(t.xmin {} (select by_xact from known_writes))").format(standing)
 
     @property
     def _looks_for_absent(self) -> bool:

@@ -82,32 +82,13 @@ class Counting(TargetSession):
             tenant=self._tenant_of_staged(),
             is_absent=sql.SQL("{} is null").format(t(self.job.target.key[0])),
             deleted=s(DELETED),
-            newer=self._is_kept(),
+            newer=self._is_newer(),  # then it stands although the source deleted it
             staged=self._staged,
             table=self._table,
             key=self._same_key(),
             alive=self._alive(),
             reject=s(REJECT),
         )
-
-    def _is_kept(self) -> Composable:
-        """Whether a row stands because it is newer than its deletion (law 5)."""
-        version = self.job.target.version
-        if self.job.target.side_table:
-            return self._is_agreed_newer()
-        if version is None:
-            return sql.SQL("false")
-        return sql.SQL("coalesce({} > {}, false)").format(t(version), s(version))
-
-    def _has_staging(self) -> bool:
-        known = self._session.execute("select to_regclass(%s)", [self._staged.as_string(None)]).fetchone()
-        return known is not None and known[0] is not None
-
-    def grants(self) -> set[str]:
-        """The tenants that the target's owner lets the job touch; `*` is all of them."""
-        with self._transaction("reading its grants"):
-            rows = self._session.execute("select tenant_id from syncline.job_tenant where job_id = %s", [self.job.id])
-            return {row[0] for row in rows}
 
     def settle_letters(self, tenants: Iterable[str], keys: Iterable[DeadKey]) -> tuple[list[int], dict[str, int]]:
         """What became of waiting rows: letters that this batch settled, and per tenant those not in the target.

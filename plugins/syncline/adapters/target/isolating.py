@@ -91,7 +91,7 @@ class Isolating(Staging, Loading):
         """Find the refused rows, then write the others at once; or keep them as they were written part by part.
 
         At once is better: rows that are written under a savepoint bear its own transaction id, by which a later batch
-        does not know them as written by this job (`_is_older`).
+        does not know them as written by this job (`_is_by_another`).
         """
         is_kept = in_parts and not self.batch.is_dry_run
         with self._transaction("loading what is not refused"):

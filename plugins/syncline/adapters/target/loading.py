@@ -81,7 +81,7 @@ class Loading(Absent):
         earlier = self._marker()
         if earlier is None:
             self._session.execute(sql.SQL("set local work_mem = {}").format(sql.Literal(WORK_MEM)))
-            self._note_own_writes()
+            self._note_writes()
             self._session.execute(JUDGED)
             self._session.execute(
                 sql.SQL("grant select, insert, delete on judged to {}").format(sql.Identifier(self.job.target.role))
@@ -231,19 +231,21 @@ class Loading(Absent):
             [self.batch.batch_id, self.job.id, self.batch.epoch, Jsonb(counts)],
         )
 
-    def _note_own_writes(self) -> None:
-        """The transactions of this job's batches, for `_is_older`: the tenant role may not read all markers.
+    def _note_writes(self) -> None:
+        """For `_is_by_another`, the transactions of this job's batches, or for a repair of the other jobs'.
 
-        For a repair those of other jobs.
+        The tenant role may not read all markers.
         """
         if self.job.target.version is None:
             return
-        self._session.execute("create temp table own_writes (by_xact xid) on commit drop")
+        self._session.execute("create temp table known_writes (by_xact xid) on commit drop")
         self._session.execute(
-            "insert into own_writes select xmin from syncline.marker where (job_id = %s) = %s and batch_id < %s",
+            "insert into known_writes select xmin from syncline.marker where (job_id = %s) = %s and batch_id < %s",
             [self.job.id, self.batch.repair is None, self.batch.batch_id],
         )
-        self._session.execute(sql.SQL("grant select on own_writes to {}").format(sql.Identifier(self.job.target.role)))
+        self._session.execute(
+            sql.SQL("grant select on known_writes to {}").format(sql.Identifier(self.job.target.role))
+        )
 
     def _is_older(self) -> Composable:
         """Law 5: late is not newer. Unknown versions do not decide.
@@ -251,16 +253,9 @@ class Loading(Absent):
         Nor do versions decide over a row that stands as an earlier batch of this job wrote it: the fence puts this
         batch's snapshot after that one's, so a version that went back is a clock of the source that did.
         """
-        version = self.job.target.version
-        if self.job.target.side_table:
-            return self._is_agreed_newer()
-        if version is None:
-            return sql.SQL("false")
-        # A repair yields to other jobs alone: a version that no batch wrote is what it is there to undo.
-        standing = sql.SQL("in" if self.batch.repair is not None else "not in")
-        return sql.SQL("(coalesce({} > {}, false) and t.xmin {} (select by_xact from own_writes))").format(
-            t(version), s(version), standing
-        )
+        if self.job.target.side_table or self.job.target.version is None:
+            return self._is_newer()
+        return sql.SQL("({} and {})").format(self._is_newer(), self._is_by_another())
 
     def _agree(self) -> None:
         """Keep the version of each row that this batch brought, unless another job's is newer."""
@@ -295,8 +290,7 @@ class Loading(Absent):
         return [] if repair is None or repair.with_critical else guarded_fields(self.job)
 
     def _touches_guarded(self) -> Composable:
-        parts = [sql.SQL("{} is distinct from {}").format(t(name), self._value(name)) for name in self._guarded]
-        return sql.SQL("({})").format(sql.SQL(" or ").join(parts)) if parts else sql.SQL("false")
+        return _any_of(self._distinct(self._guarded))
 
     def _is_gone(self) -> Composable:
         """Whether the row was deleted after this batch had read it: what is older does not bring it back."""
@@ -314,11 +308,18 @@ class Loading(Absent):
         )
 
     def _differs(self) -> Composable:
-        names = [name for name in self.job.mapping.fields if name not in self.job.target.key]
+        parts = self._distinct([name for name in self.job.mapping.fields if name not in self.job.target.key])
+        if self._is_soft and self.job.target.deleted:
+            parts.append(t(self.job.target.deleted))
+        return _any_of(parts)
+
+    def _distinct(self, names: list[str]) -> list[Composable]:
+        """For each of some fields, that both sides have another value."""
         parts: list[Composable] = [sql.SQL("{} is distinct from {}").format(t(n), self._value(n)) for n in names]
         # A month equals 30 days to PostgreSQL, and is another interval.
         spelt = [name for name in names if self.job.mapping.fields[name].type.name == "interval"]
-        parts += [sql.SQL("{}::text is distinct from {}::text").format(t(n), s(n)) for n in spelt]
-        if self._is_soft and self.job.target.deleted:
-            parts.append(t(self.job.target.deleted))
-        return sql.SQL("({})").format(sql.SQL(" or ").join(parts)) if parts else sql.SQL("false")
+        return parts + [sql.SQL("{}::text is distinct from {}::text").format(t(n), s(n)) for n in spelt]
+
+
+def _any_of(conditions: list[Composable]) -> Composable:
+    return sql.SQL("({})").format(sql.SQL(" or ").join(conditions)) if conditions else sql.SQL("false")

@@ -26,10 +26,9 @@ from syncline.adapters.target.counting import DeadKey
 from syncline.adapters.target.session import TENANT_REFUSED, Column, TargetSession, listed, s, t
 from syncline.core.checksums import (
     Columns,
-    at_places,
+    doubled_ranges,
     hash_of,
     key_hash,
-    range_of,
     table_checksums,
     table_listing,
 )
@@ -160,16 +159,6 @@ class Records(TargetSession):
         """Blocks of the table as its size says now; None of what has none of its own."""
         return self._size_of(self._table) // BLOCK_BYTES if self.has_places else None
 
-    def grants(self) -> set[str]:
-        """The tenants that the target's owner lets the job touch; `*` is all of them."""
-        with self._transaction("reading its grants"):
-            rows = self._session.execute("select tenant_id from syncline.job_tenant where job_id = %s", [self.job.id])
-            return {row[0] for row in rows}
-
-    def key(self) -> Columns:
-        """The key over `t`."""
-        return self._key()
-
     def count(self) -> int:
         """Rows that readers see."""
         statement = sql.SQL("select count(*) from {} as t where {}").format(self._table, self._alive())
@@ -178,17 +167,13 @@ class Records(TargetSession):
     def ask(self, ranges: Ranges, bits: int, also: Iterable[Composable]) -> None:
         """Add up the copy's checksums."""
         relation, where = sql.SQL("{} as t").format(self._table), [self._alive(), *also]
-        ranges.ask(self._session, table_checksums(relation, self._key(), self.spellings(t), bits, where=where))
+        ranges.ask(self._session, table_checksums(relation, self.key(), self.spellings(t), bits, where=where))
 
     def list_rows(self, listing: Listing, where: Iterable[Composable]) -> None:
         """Tell single rows by their hashes."""
         relation = sql.SQL("{} as t").format(self._table)
-        rows = table_listing(relation, self._key(), self.spellings(t), where=[self._alive(), *where])
+        rows = table_listing(relation, self.key(), self.spellings(t), where=[self._alive(), *where])
         listing.ask(self._session, rows)
-
-    def at_places(self, places: Iterable[str]) -> Composable:
-        """The condition over `t` that a row stands at one of some places of this look's snapshot."""
-        return at_places(sql.SQL("t.ctid"), places)
 
     def spellings(self, side: Column, names: Iterable[str] | None = None) -> Columns:
         """What is hashed of a row of either side."""
@@ -197,10 +182,8 @@ class Records(TargetSession):
 
     def doubled(self, bits: int, also: Iterable[Composable]) -> list[int]:
         """Ranges in which two rows of the copy have one key: their checksums may cancel."""
-        where = sql.SQL(" and ").join([self._alive(), *also])
-        statement = sql.SQL("select distinct {} from {} as t where {} group by {} having count(*) > 1").format(
-            range_of(self._key(), bits), self._table, where, listed(t(name) for name in self.job.target.key)
-        )
+        relation = sql.SQL("{} as t").format(self._table)
+        statement = doubled_ranges(relation, self.key(), bits, where=[self._alive(), *also])
         return [row[0] for row in self._session.execute(statement)]
 
     def take(self, blocks: Iterable[bytes], waiting: Iterable[DeadKey]) -> None:
@@ -222,7 +205,7 @@ class Records(TargetSession):
         self._session.execute(sql.SQL("insert into {} {}").format(FOUND, self._differing(look, where, standing)))
 
     def settle(self, look: int) -> int:
-        """Compare a look with the one before; returns how many records must be looked at once more.
+        """Compare a look with the one before, if any; returns how many records must be looked at once more.
 
         What is gone has settled; what is excused needs no second look; what stands as it stood is believed.
         """
@@ -242,20 +225,12 @@ class Records(TargetSession):
                 ).format(**parts)
             )
             self._session.execute(sql.SQL('delete from {found} where "0look" between 1 and {look} - 1').format(**parts))
-            return self._settle_excused(look)
-
-    def settle_excused(self, look: int) -> int:
-        """Of a first look: what is excused is settled; returns how many others there are."""
-        with self._transaction("settling the comparison"):
-            return self._settle_excused(look)
-
-    def _settle_excused(self, look: int) -> int:
-        self._session.execute(
-            sql.SQL('update {} set "0look" = 0 where "0look" = %s and "0is_excused"').format(FOUND), [look]
-        )
-        self._session.execute(sql.SQL("analyze {}").format(FOUND))
-        row = self._session.execute(sql.SQL('select count(*) from {} where "0look" = %s').format(FOUND), [look])
-        return int((row.fetchone() or (0,))[0])
+            self._session.execute(
+                sql.SQL('update {} set "0look" = 0 where "0look" = %s and "0is_excused"').format(FOUND), [look]
+            )
+            self._session.execute(sql.SQL("analyze {}").format(FOUND))
+            row = self._session.execute(sql.SQL('select count(*) from {} where "0look" = %s').format(FOUND), [look])
+            return int((row.fetchone() or (0,))[0])
 
     def give_up(self) -> None:
         """What changed at each look is in flight: nobody can say what it should be."""
@@ -322,7 +297,7 @@ class Records(TargetSession):
             "classed as (select *, {class_} as class from met),\n"
             "caused as (select *, {cause} as cause from classed where class is not null)\n"
         ).format(
-            there=listed(t(name) for name in self._kept_of_copy()),
+            there=listed(t(name) for name in self.fields),
             hash=hash_of(self.spellings(t, self.hashed)),
             own=OWN,
             table=self._table,
@@ -360,9 +335,6 @@ class Records(TargetSession):
             found=FOUND,
             settled=self._one_key("z", "r"),
         )
-
-    def _kept_of_copy(self) -> list[str]:
-        return list(dict.fromkeys([*self.job.target.key, *self.fields]))
 
     def _living_first(self) -> Composable:
         """The source's rows; one that is deleted or filtered does not stand beside a living one of its key."""
@@ -404,8 +376,7 @@ class Records(TargetSession):
             ).format(
                 sql.Literal(self.job.target.table), self._tenant_text(t), self._key_text(t), sql.Literal(self.job.id)
             )
-        version = self.job.target.version
-        return sql.SQL("coalesce({} > {}, false)").format(t(version), s(version)) if version else sql.SQL("false")
+        return self._is_newer()
 
     def _differing_columns(self) -> Composable:
         """Names of the fields that differ; where only hashes travel, that some do."""

@@ -72,6 +72,16 @@ class TargetSession:
     def _become_tenant(self) -> None:
         self._session.execute(sql.SQL("set local role {}").format(sql.Identifier(self.job.target.role)))
 
+    def grants(self) -> set[str]:
+        """The tenants that the target's owner lets the job touch; `*` is all of them."""
+        with self._transaction("reading its grants"):
+            rows = self._session.execute("select tenant_id from syncline.job_tenant where job_id = %s", [self.job.id])
+            return {row[0] for row in rows}
+
+    def _has_staging(self) -> bool:
+        known = self._session.execute("select to_regclass(%s)", [self._staged.as_string(None)]).fetchone()
+        return known is not None and known[0] is not None
+
     def _size_of(self, table: Composable) -> int:
         row = self._session.execute("select pg_relation_size(to_regclass(%s))", [table.as_string(None)]).fetchone()
         return (row[0] if row else None) or 0
@@ -117,7 +127,8 @@ class TargetSession:
     def _columns(self, names: Iterable[str]) -> Columns:
         return {name: (t(name), self.job.mapping.fields[name].type) for name in names}
 
-    def _key(self) -> Columns:
+    def key(self) -> Columns:
+        """The key over `t`."""
         return self._columns(self.job.target.key)
 
     def _copy_in(self, table: Composable, blocks: Iterable[bytes]) -> None:
@@ -148,6 +159,15 @@ class TargetSession:
         return sql.SQL("coalesce({}::text, {} #>> {}, '')").format(
             s(self.job.tenant_column), s(REJECT), sql.Literal(["payload", self.job.source.tenant or ""])
         )
+
+    def _is_newer(self) -> Composable:
+        """Whether the target's version of a row is the newer one (law 5). Unknown versions do not decide."""
+        version = self.job.target.version
+        if self.job.target.side_table:
+            return self._is_agreed_newer()
+        if version is None:
+            return sql.SQL("false")
+        return sql.SQL("coalesce({} > {}, false)").format(t(version), s(version))
 
     def _is_agreed_newer(self) -> Composable:
         """Whether another job has agreed on a newer version of the row, beside a table that has no column for it."""

@@ -117,8 +117,7 @@ class Staging(TargetSession):
     def has_staged(self, rows: int) -> bool:
         """Whether the staging table still holds the rows of the ledger: it is unlogged, a crash empties it."""
         with self._transaction("looking at the staging table"):
-            known = self._session.execute("select to_regclass(%s)", [self._staged.as_string(None)]).fetchone()
-            if known is None or known[0] is None:
+            if not self._has_staging():
                 return False
             counted = self._session.execute(sql.SQL("select count(*) from {}").format(self._staged)).fetchone()
         return counted is not None and counted[0] == rows
