@@ -30,7 +30,7 @@ demo-once: bootstrap ## The same, then stop; exits non-zero if any batch is not 
 
 test: bootstrap ## Run all tests but the long ones, and the check beside them
 	@$(MAKE) --no-print-directory check & \
-	.venv/bin/python -m pytest; tests=$$?; \
+	.venv/bin/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal; tests=$$?; \
 	wait $$! || { echo "make: the check failed, see above" >&2; exit 1; }; \
 	exit $$tests
 
