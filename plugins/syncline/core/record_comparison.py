@@ -159,3 +159,9 @@ def worst(severities: Iterable[Severity | None]) -> Severity | None:
     """The worst of several; None where none was said."""
     said = set(severities)
     return next((severity for severity in SEVERITIES if severity in said), None)
+
+
+def percent_digits(ratio: float) -> str:
+    """A ratio in percent, to four decimals; never rounded up to all of it: 0.9999999 is 99.9999."""
+    digits = f"{100 * ratio:.4f}"
+    return "99.9999" if ratio < 1 and digits == "100.0000" else digits

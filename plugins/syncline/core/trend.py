@@ -5,10 +5,11 @@ What matters lies between 99 and 100 %, so a character does not measure the rati
 
 from __future__ import annotations
 
-import math
 from calendar import monthrange
 from collections.abc import Mapping
 from datetime import date
+
+from syncline.core.record_comparison import percent_digits
 
 NINES = ((1.0, "█"), (0.9999, "▇"), (0.999, "▅"), (0.99, "▃"), (0.9, "▂"), (0.0, "▁"))  # at least -> drawn
 PROVED_NOTHING = "?"
@@ -31,11 +32,10 @@ def drawn(month: date, days: Mapping[int, float | None]) -> str:
 
 
 def percent(ratio: float | None) -> str:
-    """A ratio to four decimals of a percent, rounded down: only what agrees entirely is 100 %."""
+    """A ratio to four decimals of a percent at most; only what agrees entirely is 100 %."""
     if ratio is None:
         return ""
-    floored = math.floor(ratio * 1_000_000) / 10_000
-    return f"{floored:.4f}".rstrip("0").rstrip(".") + " %"
+    return percent_digits(ratio).rstrip("0").rstrip(".") + " %"
 
 
 def _mark(ratio: float | None) -> str:

@@ -19,7 +19,7 @@ from syncline.core.alerts import Alert
 from syncline.core.control_runs import ControlRun
 from syncline.core.errors import TerminalError
 from syncline.core.job import SyncJob
-from syncline.core.record_comparison import ComparisonSummary
+from syncline.core.record_comparison import ComparisonSummary, percent_digits
 from syncline.core.values import Verdict
 from syncline.orchestration.callbacks import TOLD_OTHERWISE, ToldAlready, failure_name
 from syncline.orchestration.comparison_form import (
@@ -270,7 +270,7 @@ def report_body(judged: Mapping[str, Any], because: str) -> str:
     lines = [
         judged["summary"],
         f"- Verdict: **{judged['verdict']}**",
-        f"- Lowest match ratio of a job: {'nothing was compared' if ratio is None else f'{ratio:.4%}'}",
+        f"- Lowest match ratio of a job: {'nothing was compared' if ratio is None else f'{percent_digits(ratio)}%'}",
         f"- Jobs: {', '.join(f'`{job_id}`' for job_id in judged['job_ids'])}",
         f"- Report: `{judged['html_path']}`; rows for a spreadsheet: `{judged['csv_path']}`",
         f"- SHA-256 of the report: `{judged['sha256']}`",

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections import Counter
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +16,14 @@ from rich.table import Table
 from syncline.core.errors import SynclineError
 from syncline.core.files.findings import printable
 from syncline.core.job import SyncJob
-from syncline.core.record_comparison import ComparisonRequest, ComparisonSummary, Depth, DifferingRecord, RecordCount
+from syncline.core.record_comparison import (
+    ComparisonRequest,
+    ComparisonSummary,
+    Depth,
+    DifferingRecord,
+    RecordCount,
+    percent_digits,
+)
 from syncline.core.repair import Action, Approval
 from syncline.core.values import Verdict
 from syncline.shell.common import AsJson, JobId, find_job, out, run_key, tell_progress
@@ -203,11 +211,7 @@ def _as_json(
         "differing_rows": done.differing_rows,
         "unexcused_rows": done.unexcused_rows,
         "counts": [
-            {
-                "tenant_id": one.tenant_id, "record_class": one.record_class, "cause": one.cause,
-                "severity": one.severity, "is_excused": one.is_excused, "columns": one.columns, "rows": one.rows,
-            }
-            for one in counts
+            asdict(one) for one in counts
         ],
         "differences": [
             {
@@ -264,8 +268,4 @@ def _sentence(done: ComparisonSummary) -> str:
 
 
 def _percent(ratio: float | None) -> str:
-    """Never rounded up to 100 %."""
-    if ratio is None:
-        return "-"
-    shown = f"{ratio:.4%}"
-    return "99.9999%" if shown == "100.0000%" and ratio < 1 else shown
+    return "-" if ratio is None else f"{percent_digits(ratio)}%"
