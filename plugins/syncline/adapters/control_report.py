@@ -19,13 +19,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from syncline.adapters import project
 from syncline.core import equality
-from syncline.core.control_runs import Compared, Decision, percent
+from syncline.core.control_runs import Compared, Decision, Kept, percent
 from syncline.core.errors import EnvironmentFailure
 from syncline.core.files.findings import printable
 from syncline.core.job import SyncJob
@@ -70,35 +69,27 @@ class Report:
     reason: str = ""
 
 
-@dataclass(frozen=True)
-class Written:
-    """Two files and their hashes."""
-
-    html: Path
-    html_sha256: str
-    csv: Path
-    csv_sha256: str
-
-
-def write(report: Report, folder: Path, keys: Keys) -> Written:
+def write(report: Report, folder: Path, keys: Keys) -> Kept:
     """Write both files; one that stood there before is replaced.
 
     Args:
+        folder: Below project.var().
         keys: Comparison id -> the keys that differ, the worst first.
 
     Raises:
         EnvironmentFailure: A file cannot be written, or the page's template is missing.
     """
-    html, table = folder / HTML, folder / CSV
+    html, table = project.var() / folder / HTML, project.var() / folder / CSV
     try:
         shown = _write_csv(report, table, keys)
-        text = _rendered("control_report.html.j2", **_page(report, shown), csv_sha256=sha256(table))
-        project.write(html, text)
-        return Written(html, sha256(html), table, sha256(table))
+        csv_sha256 = sha256(table)
+        project.write(html, _rendered("control_report.html.j2", **_page(report, shown), csv_sha256=csv_sha256))
+        return Kept(str(folder / HTML), sha256(html), str(folder / CSV), csv_sha256)
     except OSError as error:
         raise EnvironmentFailure(
-            f"{report.control}: the report of control run {report.control_run_id} cannot be written below {folder} "
-            f"({type(error).__name__}). There is no verdict without its report: mend the folder, run the task again."
+            f"{report.control}: the report of control run {report.control_run_id} cannot be written below "
+            f"{html.parent} ({type(error).__name__}). There is no verdict without its report: mend the folder, run the "
+            f"task again."
         ) from None
 
 
@@ -281,7 +272,7 @@ def _section(report: Report, job: SyncJob, one: Compared, keys: list[dict[str, A
         "has_fields": one.summary is not None and one.summary.depth is Depth.RECORDS,
         "causes": _causes(one),
         "fields": _fields(job, one),
-        "tenants": list(islice(worst, TENANTS_SHOWN)),
+        "tenants": worst[:TENANTS_SHOWN],
         "more_tenants": len(worst) - TENANTS_SHOWN,
         "equal_tenants": len(one.tenants) - len(differing),
         "differences": keys,

@@ -9,8 +9,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 
-from syncline.core.record_comparison import ComparisonSummary, RecordClass, RecordCount, Severity, worst
+from syncline.core.record_comparison import (
+    ComparisonSummary,
+    RecordClass,
+    RecordCount,
+    Severity,
+    percent_digits,
+    worst,
+)
 from syncline.core.values import TOTAL, Verdict
 
 NAMED_MAX = 3  # jobs in a sentence; the report names all
@@ -51,6 +59,16 @@ class ControlRun:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """A report as it was written: where, below the folder that Syncline writes to, and what it hashed to."""
+
+    html_path: str
+    html_sha256: str
+    csv_path: str
+    csv_sha256: str
+
+
+@dataclass(frozen=True)
 class Decision:
     """What the owner of a control said about its report."""
 
@@ -78,7 +96,7 @@ class Compared:
     published_batch_id: int | None = None
     tenants_asked: tuple[str, ...] | None = None
 
-    @property
+    @cached_property
     def unproven(self) -> str:
         """Why this comparison proves nothing, in words; '' where it does."""
         if self.summary is None:
@@ -96,19 +114,21 @@ class Compared:
         """Whether every record of every tenant was looked at."""
         return self.summary is not None and self.summary.sample_ratio is None and self.tenants_asked is None
 
-    @property
+    @cached_property
     def total(self) -> RecordTally:
         """All records of the job; the identical ones as the comparison counted them under its snapshots."""
         identical_rows = self.summary.identical_rows if self.summary is not None else 0
         return replace(RecordTally.of(self.counts), identical_rows=identical_rows)
 
-    @property
+    @cached_property
     def tenants(self) -> dict[str, RecordTally]:
         """Tenant -> its records, sorted; nothing of a sample, whose identical records are known in total only."""
-        ids = sorted({count.tenant_id for count in self.counts})
-        if TOTAL in ids:
+        counts: dict[str, list[RecordCount]] = {}
+        for count in self.counts:
+            counts.setdefault(count.tenant_id, []).append(count)
+        if TOTAL in counts:
             return {}
-        return {tenant: RecordTally.of(c for c in self.counts if c.tenant_id == tenant) for tenant in ids}
+        return {tenant: RecordTally.of(counts[tenant]) for tenant in sorted(counts)}
 
     @property
     def unaccounted_rows(self) -> int:
@@ -185,10 +205,7 @@ def percent(ratio: float | None) -> str:
     """A ratio for people, never rounded up to all of it: 0.9999999 is 99.9999 %."""
     if ratio is None:
         return "none"
-    said = f"{100 * ratio:.4f}"
-    if ratio < 1 and said == "100.0000":
-        said = "99.9999"
-    whole, _, rest = said.partition(".")
+    whole, _, rest = percent_digits(ratio).partition(".")
     return f"{whole}.{rest[:2]}{rest[2:].rstrip('0')} %"
 
 

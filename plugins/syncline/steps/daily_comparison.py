@@ -22,11 +22,9 @@ def compare_daily(job: SyncJob, request: ComparisonRequest) -> ComparisonSummary
         SynclineError: No answer; nobody is told, the failed task does that.
     """
     found = compare_records(job, request)
-    if found.verdict is not Verdict.UNVERIFIED:
-        alerting.over(job.id, CONTROL, UNVERIFIED)
-    if found.verdict is Verdict.MATCHED:
-        alerting.over(job.id, CONTROL, DIFFERENCES)
-    else:
+    if found.verdict is Verdict.MISMATCHED:
+        alerting.over(job.id, CONTROL, UNVERIFIED)  # one that matched has closed both kinds when it was recorded
+    if found.verdict is not Verdict.MATCHED:
         alerting.tell(_alert(job, found))
     return found
 

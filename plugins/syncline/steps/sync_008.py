@@ -16,9 +16,18 @@ from typing import Any
 
 from syncline.adapters import control_report, judging, ledger, project, record_judging
 from syncline.adapters.control_report import Report
-from syncline.adapters.ledger.control_runs import ControlRecord, Kept
+from syncline.adapters.ledger.control_runs import ControlRecord
 from syncline.core.alerts import OF_FIELD
-from syncline.core.control_runs import Compared, ControlRun, ControlState, Decision, lowest_ratio, percent, sentence
+from syncline.core.control_runs import (
+    Compared,
+    ControlRun,
+    ControlState,
+    Decision,
+    Kept,
+    lowest_ratio,
+    percent,
+    sentence,
+)
 from syncline.core.errors import SynclineError, TerminalError
 from syncline.core.job_files import load_job
 from syncline.steps import alerting
@@ -121,7 +130,7 @@ def sign(control_run_id: int, *, is_approved: bool, signer: str, note: str = "")
                 f"control run {control_run_id} is {run.verdict}: to sign it all the same, say why in the note. "
                 f"Nothing was recorded."
             )
-        if spoilt := _spoilt(run, book):
+        if spoilt := _spoilt(run, kept, book):
             raise TerminalError(
                 f"control run {control_run_id} cannot be decided on: {'; '.join(spoilt)}. Nothing was recorded. "
                 f"Have the control judge the run again: it drafts a new report."
@@ -142,7 +151,7 @@ def verify(control_run_id: int) -> list[str]:
         run = book.control_run(control_run_id)
         if run.kept is None:
             return ["it has no report yet"]
-        return _spoilt(run, book)
+        return _spoilt(run, run.kept, book)
 
 
 def _require_open(run: ControlRecord) -> Kept:
@@ -156,14 +165,12 @@ def _require_open(run: ControlRecord) -> Kept:
     return run.kept
 
 
-def _spoilt(run: ControlRecord, book: ledger.Ledger) -> list[str]:
+def _spoilt(run: ControlRecord, kept: Kept, book: ledger.Ledger) -> list[str]:
     """How files, ledger and audit trail disagree about a report."""
-    if run.kept is None:
-        return []
-    html = project.var() / run.kept.html_path
+    html = project.var() / kept.html_path
     files = {
-        "html_sha256": (html, run.kept.html_sha256),
-        "csv_sha256": (project.var() / run.kept.csv_path, run.kept.csv_sha256),
+        "html_sha256": (html, kept.html_sha256),
+        "csv_sha256": (project.var() / kept.csv_path, kept.csv_sha256),
     }
     if run.signed_sha256 is not None:
         files["signed_sha256"] = (html.with_name(control_report.SIGNED), run.signed_sha256)
@@ -182,23 +189,16 @@ def _spoilt(run: ControlRecord, book: ledger.Ledger) -> list[str]:
 
 
 def _write(report: Report, book: ledger.Ledger) -> Kept:
-    folder = Path(REPORTS) / str(report.control_run_id)
-
     def keys(comparison_id: int) -> closing[Generator[dict[str, Any], None, None]]:
         return closing(book.differing_keys(comparison_id))
 
-    written = control_report.write(report, project.var() / folder, keys)
-    return Kept(
-        html_path=str(folder / written.html.name),
-        html_sha256=written.html_sha256,
-        csv_path=str(folder / written.csv.name),
-        csv_sha256=written.csv_sha256,
-    )
+    return control_report.write(report, Path(REPORTS) / str(report.control_run_id), keys)
 
 
 def _tell(report: Report, book: ledger.Ledger) -> None:
-    """One alert for each job whose records differ unexplained, or are unverified; what is over is closed.
+    """One alert for each job whose records differ unexplained, or are unverified.
 
+    A comparison that matched has closed those of differences when it was recorded; what was found since stays open.
     Before the draft is recorded: who dies between tells it twice, and the second time only counts.
     """
     for job, one in report.parts:
@@ -209,8 +209,6 @@ def _tell(report: Report, book: ledger.Ledger) -> None:
             continue
         book.close_alerts(job.id, CONTROL, UNVERIFIED)
         if (severity := one.total.severity) is None:
-            if one.is_whole:  # a part can show that something differs, not that nothing does
-                book.close_alerts(job.id, CONTROL, DIFFERENCES)
             continue
         told = alerting.alert(job, None, CONTROL, _because(one), kind=DIFFERENCES, severity=OF_FIELD[severity])
         book.queue_alert(told)

@@ -18,6 +18,7 @@ from syncline.adapters.source_records import Published
 from syncline.core.errors import TerminalError
 from syncline.core.job import SyncJob
 from syncline.core.record_comparison import (
+    SEVERITIES,
     Cause,
     ComparisonRequest,
     ComparisonSummary,
@@ -31,6 +32,11 @@ from syncline.core.values import Verdict
 
 LOCK = 7_205_760  # any number: the space of comparisons among advisory locks
 RESUME_WITHIN = "1 day"  # what was found equal longer ago is compared anew
+DIFFERENCES = (
+    "select tenant_id, target_key, key_hash, record_class, cause, severity, is_excused, columns"
+    " from ledger.record_difference where comparison_id = %s"
+    " order by is_excused, array_position(%s::text[], severity), tenant_id, target_key"
+)  # the worst first
 TOLD = tuple(item.name for item in fields(ComparisonSummary))
 
 
@@ -160,17 +166,7 @@ class Comparisons(Batches):
             raise TerminalError(
                 f"there is no comparison {comparison_id}. `syncline diff JOB` makes one, and says its id"
             )
-        return _summary(row)
-
-    def comparisons_of_run(self, run_key: str, control: str) -> list[ComparisonSummary]:
-        """The newest comparison of each job that a run made for a control."""
-        rows = self._all(
-            "select distinct on (job_id) * from ledger.comparison where run_key = %s and control = %s"
-            " order by job_id, comparison_id desc",
-            run_key,
-            control,
-        )
-        return [_summary(row) for row in rows]
+        return summary_of(row)
 
     def record_counts(self, comparison_id: int) -> list[RecordCount]:
         rows = self._all(
@@ -182,13 +178,7 @@ class Comparisons(Batches):
 
     def differences(self, comparison_id: int, limit: int | None = None) -> list[DifferingRecord]:
         """The records that differ, as far as they were kept: what is not expected, and the severe, first."""
-        rows = self._all(
-            "select tenant_id, target_key, key_hash, record_class, cause, severity, is_excused, columns"
-            " from ledger.record_difference where comparison_id = %s order by is_excused,"
-            " array_position('{critical,medium,low}', severity), tenant_id, target_key limit %s",
-            comparison_id,
-            limit,
-        )
+        rows = self._all(f"{DIFFERENCES} limit %s", comparison_id, list(SEVERITIES), limit)
         return [DifferingRecord(**_worded(row)) for row in rows]
 
     def compared_files(self, comparison_id: int) -> str:
@@ -258,10 +248,10 @@ class Comparisons(Batches):
                 " end, %s, %s, comparison_id from ledger.comparison where comparison_id = %s"
                 " on conflict (job_id) where closed_at is null do update set"
                 " differing_rows_max = greatest(d.differing_rows_max, excluded.differing_rows_max),"
-                " severity = case when array_position('{critical,medium,low}', excluded.severity)"
-                "   < array_position('{critical,medium,low}', d.severity) then excluded.severity else d.severity end,"
+                " severity = case when array_position(%s::text[], excluded.severity)"
+                "   < array_position(%s::text[], d.severity) then excluded.severity else d.severity end,"
                 " last_comparison_id = excluded.last_comparison_id",
-                [summary.unexcused_rows, summary.severity, summary.comparison_id],
+                [summary.unexcused_rows, summary.severity, summary.comparison_id, list(SEVERITIES), list(SEVERITIES)],
             )
         elif summary.verdict is Verdict.MATCHED and is_whole:
             self._session.execute(
@@ -272,7 +262,7 @@ class Comparisons(Batches):
             self._close("job_id = %s and control = 'SYNC-008'", [summary.job_id], "all records match")
 
 
-def _summary(row: dict[str, Any]) -> ComparisonSummary:
+def summary_of(row: dict[str, Any]) -> ComparisonSummary:
     told = {name: row[name] for name in TOLD if row[name] is not None}
     return ComparisonSummary(**{**told, "depth": Depth(row["depth"]), "verdict": Verdict(row["verdict"])})
 

@@ -9,21 +9,11 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from syncline.adapters.ledger.comparisons import Comparisons
-from syncline.core.control_runs import Compared, ControlState, Decision
+from syncline.adapters.ledger.comparisons import DIFFERENCES, Comparisons, summary_of
+from syncline.core.control_runs import Compared, ControlState, Decision, Kept
 from syncline.core.errors import TerminalError
 from syncline.core.record_comparison import SEVERITIES
 from syncline.core.values import Verdict
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A report as it was written: where, below the folder that Syncline writes to, and what it hashed to."""
-
-    html_path: str
-    html_sha256: str
-    csv_path: str
-    csv_sha256: str
 
 
 @dataclass(frozen=True)
@@ -31,9 +21,6 @@ class ControlRecord:
     """A control run as the ledger knows it; `kept` is None until it is drafted."""
 
     control_run_id: int
-    control: str
-    run_key: str
-    job_ids: tuple[str, ...]
     state: ControlState
     verdict: Verdict
     kept: Kept | None
@@ -70,29 +57,30 @@ class ControlRuns(Comparisons):
 
     def compared_in_run(self, run_key: str, control: str, job_ids: Iterable[str]) -> list[Compared]:
         """The newest comparison of each job in a run, in the order asked for; a job without one is there too."""
-        summaries = {summary.job_id: summary for summary in self.comparisons_of_run(run_key, control)}
-        asked = list(job_ids)
-        ids = [summaries[job_id].comparison_id for job_id in asked if job_id in summaries]
         rows = self._all(
-            "select comparison_id, target_as_of, published_batch_id, tenants as tenants_asked from ledger.comparison"
-            " where comparison_id = any(%s)",
-            ids,
+            "select distinct on (job_id) * from ledger.comparison where run_key = %s and control = %s"
+            " order by job_id, comparison_id desc",
+            run_key,
+            control,
         )
-        beside = {row.pop("comparison_id"): row | {"tenants_asked": _asked(row["tenants_asked"])} for row in rows}
-        return [
-            Compared(job_id, found, tuple(self.record_counts(found.comparison_id)), **beside[found.comparison_id])
-            if (found := summaries.get(job_id)) is not None
-            else Compared(job_id)
-            for job_id in asked
-        ]
+        found = {row["job_id"]: self._compared(row) for row in rows}
+        return [found.get(job_id) or Compared(job_id) for job_id in job_ids]
+
+    def _compared(self, row: dict[str, Any]) -> Compared:
+        return Compared(
+            row["job_id"],
+            summary_of(row),
+            tuple(self.record_counts(row["comparison_id"])),
+            row["target_as_of"],
+            row["published_batch_id"],
+            tuple(row["tenants"]) if row["tenants"] is not None else None,
+        )
 
     def differing_keys(self, comparison_id: int) -> Generator[dict[str, Any], None, None]:
         """What differs, the worst first: key, class, cause, severity, fields. Close it: it holds a transaction."""
         with self._doing("control run", "reading differences"), self._session.cursor(name="differing") as cursor:
             cursor.execute(
-                "select tenant_id, target_key, record_class, cause, severity, is_excused, columns"
-                " from ledger.record_difference where comparison_id = %s"
-                " order by is_excused, array_position(%s::text[], severity), tenant_id, target_key",
+                DIFFERENCES.encode(),
                 [comparison_id, list(SEVERITIES)],
             )
             yield from cursor
@@ -177,7 +165,7 @@ class ControlRuns(Comparisons):
     def control_run(self, control_run_id: int) -> ControlRecord:
         """Raises TerminalError where there is none of that id."""
         row = self._one(
-            "select control_run_id, control, run_key, job_ids, state, verdict, html_path, html_sha256, csv_path,"
+            "select control_run_id, state, verdict, html_path, html_sha256, csv_path,"
             " csv_sha256, signed_sha256, signer, note from ledger.control_run where control_run_id = %s",
             control_run_id,
         )
@@ -185,8 +173,8 @@ class ControlRuns(Comparisons):
             raise TerminalError(f"control run {control_run_id} is not in the ledger. Nothing was done.")
         paths = {name: row.pop(name) for name in ("html_path", "html_sha256", "csv_path", "csv_sha256")}
         kept = Kept(**paths) if paths["html_sha256"] else None
-        row |= {"job_ids": tuple(row["job_ids"]), "state": ControlState(row["state"])}
-        return ControlRecord(**row | {"verdict": Verdict(row["verdict"]), "kept": kept})
+        words = {"state": ControlState(row["state"]), "verdict": Verdict(row["verdict"])}
+        return ControlRecord(**row | words, kept=kept)
 
     def audited_hashes(self, control_run_id: int) -> dict[str, str]:
         """The hashes that the audit trail has of a run's newest report and of its signature."""
@@ -202,7 +190,3 @@ class ControlRuns(Comparisons):
         """The first entry of the audit trail that was changed afterwards; None where the chain is whole."""
         row = self._one("select audit_id from ledger.audit_broken limit 1")
         return row["audit_id"] if row else None
-
-
-def _asked(tenants: list[str] | None) -> tuple[str, ...] | None:
-    return tuple(tenants) if tenants is not None else None
