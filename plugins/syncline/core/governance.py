@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from syncline.core.job import SyncJob
-from syncline.core.suites import GENERAL, own_suite
+from syncline.core.suites import judging_suite
 
 MISMATCH_RATIO_MAX = 0.001  # the limit of control SYNC-005: 0.1 %; a manifest may promise less, not allow more
 RUNBOOKS = "docs/runbooks"
@@ -78,8 +78,7 @@ class Surroundings:
         ratio = job.manifest.reconcile.mismatch_ratio_max
         if ratio > MISMATCH_RATIO_MAX:
             return f"mismatch_ratio_max {ratio:g} is above SYNC-005's {MISMATCH_RATIO_MAX:g}"
-        own = own_suite(job.id)
-        suite = own if (self.root / own).is_file() else GENERAL
+        suite, _ = judging_suite(self.root, job)
         if suite not in self._suites:
             self._suites[suite] = _suite_lack(self.root, suite)
         return self._suites[suite]
