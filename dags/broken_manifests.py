@@ -16,7 +16,7 @@ HOME = root()
 
 if get_parsing_context().dag_id is None:
     tried = [build_or_explain(HOME, job_id) for job_id in job_ids(HOME)]
-    tried += [group_or_explain(HOME, name) for name in group_names(HOME)]
+    tried += [group_or_explain(HOME, name, member_ids) for name, member_ids in group_names(HOME).items()]
     reports = {str(outcome): None for outcome in tried if isinstance(outcome, ManifestInvalid)}  # each once, in order
     if reports:
         raise ManifestInvalid("\n".join(reports))

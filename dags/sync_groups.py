@@ -12,9 +12,9 @@ from syncline.orchestration.group_factory import build_group_dag, group_dag_id
 HOME = root()
 wanted = get_parsing_context().dag_id
 
-for name in sorted(group_names(HOME)):
+for name, member_ids in sorted(group_names(HOME).items()):
     if wanted in (None, group_dag_id(name)):
-        group = group_or_explain(HOME, name)
+        group = group_or_explain(HOME, name, member_ids)
         if isinstance(group, Group):
             dag = build_group_dag(group)
             globals()[dag.dag_id] = dag

@@ -15,7 +15,8 @@ import pytest
 
 from syncline.adapters import alert_mail, alerts, project
 from syncline.adapters.alert_mail import Mail
-from syncline.adapters.alerts import Alert, Channels, Journal, Outcome, Webhook, deliver, deliver_pending
+from syncline.adapters.alerts import Channels, Journal, Webhook, deliver, deliver_pending
+from syncline.core.alerts import Alert, Outcome
 from tests.smtp_server import PASSWORD, USER, MailServer, certificate
 
 SECRET_PATH = "/services/T0SECRET"

@@ -33,7 +33,6 @@ from requests.auth import AuthBase
 from syncline.adapters import alert_mail, project
 from syncline.core.alerts import Alert, Outcome, Severity, Sink
 
-__all__ = ("Alert", "Channels", "Journal", "Outcome", "Severity", "Sink", "Webhook", "deliver", "deliver_pending")
 TIMEOUT_S = 5.0  # a task's failure callback waits for it
 JOURNAL = "alerts.jsonl"  # in var/, where all that we write stands
 

@@ -41,19 +41,23 @@ def group_names(root: Path) -> dict[str, list[str]]:
 
 def load_group(root: Path, name: str) -> Group:
     """A group with all its members. Raises ManifestInvalid where one has mistakes, or does not fit the others."""
-    jobs = [load_job(root, job_id) for job_id in group_names(root).get(name, ())]
+    return _group_of(root, name, group_names(root).get(name, ()))
+
+
+def group_or_explain(root: Path, name: str, member_ids: Iterable[str]) -> Group | ManifestInvalid:
+    """The group of these members, as group_names() tells them, or the report of why there is none."""
+    try:
+        return _group_of(root, name, member_ids)
+    except ManifestInvalid as invalid:
+        return invalid
+
+
+def _group_of(root: Path, name: str, member_ids: Iterable[str]) -> Group:
+    jobs = [load_job(root, job_id) for job_id in member_ids]
     members = tuple(job for job in jobs if job.manifest.group == name)
     if faults := list(group_faults(root, members)):
         raise ManifestInvalid(report(faults))
     return Group(name, members)
-
-
-def group_or_explain(root: Path, name: str) -> Group | ManifestInvalid:
-    """The group, or the report of why there is none."""
-    try:
-        return load_group(root, name)
-    except ManifestInvalid as invalid:
-        return invalid
 
 
 def group_faults(root: Path, jobs: Iterable[SyncJob]) -> Iterator[Finding]:

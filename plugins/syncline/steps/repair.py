@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from syncline.adapters import ledger, project
 from syncline.core.errors import TerminalError
@@ -92,8 +92,10 @@ def apply_repair(comparison_id: int, approval: Approval, *, dry_run: bool = Fals
             )
         repair_id = book.approve_repair(made.comparison, approval, send, delete, is_dry_run=dry_run)
     run_key = f"repair__{repair_id}__{uuid.uuid4().hex[:8]}"
-    request = RunRequest(run_key, mode=Mode.REPAIR, dry_run=dry_run, reason=approval.reason, repairs=repair_id)
-    done = run_line(made.job, replace(request, take_over=False))
+    request = RunRequest(
+        run_key, mode=Mode.REPAIR, dry_run=dry_run, reason=approval.reason, repairs=repair_id, take_over=False
+    )
+    done = run_line(made.job, request)
     log.info(
         "repaired job=%s comparison=%d repair=%d batch=%d sent_keys=%d deleted_keys=%d",
         made.job.id, comparison_id, repair_id, done.batch_id, len(send), len(delete),

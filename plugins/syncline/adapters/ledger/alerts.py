@@ -76,10 +76,10 @@ class Alerts(LedgerSession):
         with self._doing(alert.job_id, "queueing an alert"):
             self._queue(alert)
 
-    def close_alerts(self, job_id: str, control: str, kind: str | None = None) -> int:
-        """Say that a thing is over; returns how many alerts this closed."""
+    def close_alerts(self, job_id: str, control: str, kind: str | None = None) -> None:
+        """Say that a thing is over."""
         with self._doing(job_id, "closing alerts"):
-            return self._close(
+            self._close(
                 "job_id = %s and control = %s and kind = coalesce(%s, kind)", [job_id, control, kind], "it is over"
             )
 
@@ -112,8 +112,8 @@ class Alerts(LedgerSession):
             self._audit(found["job_id"], found["batch_id"], "alert_acknowledged", detail)
             return found
 
-    def escalate_overdue(self, after_s: Mapping[Severity, float], to: str) -> int:
-        """Queue a message about each alert that nobody took up in its time; returns how many."""
+    def escalate_overdue(self, after_s: Mapping[Severity, float], to: str) -> None:
+        """Queue a message about each alert that nobody took up in its time."""
         with self._doing("alerts", "escalating"):
             rows = self._session.execute(OVERDUE, [ESCALATIONS_MAX, Jsonb(dict(after_s))]).fetchall()
             found = [_open_alert(row) for row in rows]
@@ -122,7 +122,6 @@ class Alerts(LedgerSession):
             for one in found:
                 detail = {"alert": one.alert.alert_id, "level": one.escalation_level + 1}
                 self._audit(one.alert.job_id, one.alert.batch_id, "alert_escalated", detail)
-            return len(found)
 
     def pending_alerts(self) -> list[Owed]:
         """Alerts and messages that not all of their channels have taken yet, oldest first.
@@ -189,7 +188,7 @@ class Alerts(LedgerSession):
     def _close_system(self, system: str) -> None:
         self._close("kind = %s", [f"{SYSTEM}{system}"], "the system is up")
 
-    def _close(self, which: LiteralString, parameters: list[Any], because: str) -> int:
+    def _close(self, which: LiteralString, parameters: list[Any], because: str) -> None:
         """Close the open alerts that a condition of ours names; messages about them that are not out are withdrawn."""
         closed = self._session.execute(
             sql.SQL(
@@ -203,7 +202,6 @@ class Alerts(LedgerSession):
         for row in closed:
             detail = {"alert": row["alert_id"], "control": row["control"], "because": because}
             self._audit(row["job_id"], row["batch_id"], "alert_closed", detail)
-        return len(closed)
 
     def _withdraw(self, alert_ids: list[int]) -> None:
         if alert_ids:

@@ -77,7 +77,7 @@ class Batches(Letters, Breakers):
             batch_id = self._insert_batch(job, request, mode, again=earlier["batch_id"] if earlier else None)
             self._take(job.id, batch_id)
             if request.approve_deletes is not None:
-                self._approve_deletes(batch_id, request)
+                self._approve_deletes(job.id, batch_id, request)
             if request.repairs is not None:
                 self._session.execute(
                     "update ledger.batch set repairs = %s where batch_id = %s", [request.repairs, batch_id]
@@ -407,14 +407,13 @@ class Batches(Letters, Breakers):
             return request
         raise TerminalError(f"{job.id}: deletes cannot be approved: {why}. Nothing was opened.")
 
-    def _approve_deletes(self, batch_id: int, request: RunRequest) -> None:
+    def _approve_deletes(self, job_id: str, batch_id: int, request: RunRequest) -> None:
         """Let a batch delete as many rows as another one was held for. Once: a batch that used it has published."""
-        approved = self.batch(request.approve_deletes or 0)
         self._session.execute(
             "update ledger.batch set approves = %s where batch_id = %s", [request.approve_deletes, batch_id]
         )
         detail = {"approves": request.approve_deletes, "reason": request.reason}
-        self._audit(approved.job_id, batch_id, "deletes_approved", detail)
+        self._audit(job_id, batch_id, "deletes_approved", detail)
 
     def _take(self, job_id: str, batch_id: int) -> None:
         self._session.execute(
