@@ -21,6 +21,7 @@ from tests.integration.conftest import JOB, Lab
 ELSEWHERE = ("copy.after_rows", "parts.", "hold.", "alert.", "group.", "compare.")
 BOUNDARIES = tuple(place for place in failpoints.PLACES if not place.startswith(ELSEWHERE))
 SEVERAL_BLOCKS = 3_000  # rows of `many`, in blocks of 256 kB
+PEOPLE = 400  # rows of `fill`
 
 
 def person(person_id: str, **shown: Any) -> dict[str, Any]:
@@ -33,6 +34,16 @@ def many(lab: Lab, rows: int = SEVERAL_BLOCKS) -> None:
         "mdm",
         "insert into lab.person (tenant_id, person_id, name, born)"
         " select 't1', 'p' || n, 'Ann ' || n || repeat(' x', 180), '1990-01-01' from generate_series(1, %s) as n",
+        rows,
+    )
+
+
+def fill(lab: Lab, rows: int = PEOPLE) -> None:
+    """Narrow rows in the hub, of two tenants in turn."""
+    lab.sql(
+        "mdm",
+        "insert into lab.person (tenant_id, person_id, name, born)"
+        " select 't' || 1 + n %% 2, 'p' || n, 'Ann ' || n, '1990-01-01' from generate_series(1, %s) as n",
         rows,
     )
 

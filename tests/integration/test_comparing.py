@@ -15,18 +15,7 @@ from syncline.core.parts import Part
 from syncline.core.values import Mode, RunRequest, Verdict
 from syncline.steps.parts import extract_parts
 from tests.integration.conftest import JOB, Lab
-from tests.integration.faults import at
-
-PEOPLE = 400
-
-
-def fill(lab: Lab, rows: int = PEOPLE) -> None:
-    lab.sql(
-        "mdm",
-        "insert into lab.person (tenant_id, person_id, name, born)"
-        " select 't' || 1 + n %% 2, 'p' || n, 'Ann ' || n, '1990-01-01' from generate_series(1, %s) as n",
-        rows,
-    )
+from tests.integration.faults import PEOPLE, at, fill
 
 
 def difference(lab: Lab) -> dict[str, Any]:
