@@ -13,8 +13,6 @@
    stamps. Rows leave the table in `remove_what_left`, in the same transaction. #}
 {% macro last_good(job_id, target, key, columns) %}
 {%- set carried = key + columns + ['sync_batch_id', 'source_event_at', 'loaded_at', 'fresh_as_of'] -%}
-{%- set published = key + columns
-    + ['sync_batch_id', 'source_system', 'source_event_at', 'loaded_at', 'fresh_as_of', 'freshness_state'] -%}
 {%- set there = adapter.get_columns_in_relation(this) | map(attribute='name') | list if is_incremental() else [] -%}
 with job as (
     select * from {{ ref('int_sync__job') }} where job_id = '{{ job_id }}'
@@ -65,11 +63,5 @@ stamped as (
         on waiting.job_id = job.job_id and waiting.tenant_id = good.tenant_id
 )
 
-select stamped.*
-from stamped
-{%- if is_incremental() and published | reject('in', there) | list == [] %}
-left join {{ this }} as pub using ({{ key | join(', ') }})
-where row(stamped.{{ published | join(', stamped.') }})
-    is distinct from row(pub.{{ published | join(', pub.') }})
-{%- endif %}
+{{ only_changed('stamped') }}
 {% endmacro %}

@@ -16,7 +16,7 @@ from copy import deepcopy
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -33,6 +33,9 @@ from syncline.core.job_files import load_job
 from syncline.core.values import BatchSummary, RunRequest
 from tests.conftest import ROOT, Postgres
 from tests.integration.mapping_engine import Engine
+
+if TYPE_CHECKING:
+    from tests.integration.dbt_world import World
 
 JOB = "mdm__payroll__person"
 RECONCILE = import_module("syncline.steps.reconcile")  # `steps.reconcile` is the step
@@ -138,6 +141,24 @@ def engine(request: pytest.FixtureRequest, server: Postgres) -> Iterator[Engine]
         with psycopg.connect(make_conninfo(server.admin_conninfo, dbname=database), autocommit=True) as session:
             yield Engine(session)
         admin.execute(drop)
+
+
+@pytest.fixture(scope="session")
+def warehouse(pg: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A database for all tests of the dbt project, installed and parsed once."""
+    from tests.integration.dbt_world import World  # not above: dbt takes seconds to import
+
+    world = World(pg.create_database(f"dbt_{os.getpid()}"), tmp_path_factory.mktemp("dbt"))
+    world.install()
+    yield world
+    world.admin.close()
+
+
+@pytest.fixture
+def world(warehouse: World) -> World:
+    """That database with its jobs and nothing else."""
+    warehouse.clear()
+    return warehouse
 
 
 class Lab:

@@ -6,11 +6,8 @@ the one state it is about.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +18,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
-from tests.conftest import ROOT, Postgres
+from tests.conftest import ROOT
 
 PROJECT = ROOT / "dbt_project"
 FOLDERS = ("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT))
@@ -56,7 +53,6 @@ class World:
 
     def __init__(self, conninfo: str, folder: Path) -> None:
         self.admin = psycopg.connect(conninfo, autocommit=True, row_factory=dict_row)
-        self.folder = folder
         self.env = _dbt_env(conninfo, folder)
 
     def install(self) -> None:
@@ -160,8 +156,13 @@ class World:
             for name, value in self.env.items():
                 patch.setenv(name, value)
             # A copy: dbt writes what it compiled into it.
-            runner = dbtRunner(manifest=_parsed(tuple(self.env.items())).deepcopy())
+            runner = dbtRunner(manifest=self._parsed.deepcopy())
             return runner.invoke([*arguments, *FOLDERS, "--quiet", "--indirect-selection", "buildable"])
+
+    @cached_property
+    def _parsed(self) -> Any:
+        """The project, parsed once; `run_dbt` sets the environment, whose database stands in every relation."""
+        return dbtRunner().invoke(["parse", *FOLDERS, "--quiet"]).result
 
     def publish_tables(self, as_of: datetime, *more: str) -> None:
         """What the DAG does, for the workers alone."""
@@ -178,12 +179,6 @@ class World:
 
     def fetch(self, query: str) -> list[dict[str, Any]]:
         return self.admin.execute(query).fetchall()
-
-
-@cache
-def _parsed(database: tuple[tuple[str, str], ...]) -> Any:
-    """The project, parsed once for each database, whose name stands in every relation; it is in the environment."""
-    return dbtRunner().invoke(["parse", *FOLDERS, "--quiet"]).result
 
 
 def insert(connection: psycopg.Connection[Any], table: str, **values: Any) -> Any:
@@ -214,12 +209,3 @@ def messages(result: dbtRunnerResult) -> str:
     if result.exception is not None:
         return str(result.exception)
     return "\n".join(f"{one.node.name}: {one.status} {one.message}" for one in result.result or ())
-
-
-@contextmanager
-def installed(pg: Postgres, name: str, folder: Path) -> Iterator[World]:
-    """A database of its own for one test module."""
-    world = World(pg.create_database(f"{name}_{os.getpid()}"), folder)
-    world.install()
-    yield world
-    world.admin.close()

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from itertools import product
-from typing import Any
 
 import pytest
 
 from syncline.core.freshness import freshness
 from syncline.core.values import State
-from tests.integration.dbt_world import EVENT, SLA_S, World, at, installed, messages, worker
+from tests.integration.dbt_world import EVENT, SLA_S, World, at, messages, worker
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning:dbt_common")
-
-
-@pytest.fixture(scope="module")
-def database(pg: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with installed(pg, "publish_tables", tmp_path_factory.mktemp("dbt")) as world:
-        yield world
-
-
-@pytest.fixture
-def world(database: World) -> World:
-    database.clear()
-    return database
 
 
 # --- what is shown --------------------------------------------------------------------------------------

@@ -6,14 +6,13 @@ The comparisons and drifts are written by hand, as plugins/syncline/adapters/led
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from syncline import __main__ as command
-from tests.integration.dbt_world import JOBS, WORKERS, World, at, insert, installed, messages
+from tests.integration.dbt_world import JOBS, WORKERS, World, at, insert, messages
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning:dbt_common")
 CLIENTS = "mdm__warehouse__client"
@@ -21,18 +20,6 @@ CONTRACTS = "mdm__warehouse__contract"
 PAYROLL = "mdm__payroll__worker"
 assert set(JOBS) == {WORKERS, CLIENTS, CONTRACTS, PAYROLL}
 MODELS = ("pub_reconciliation_history", "pub_drift", "pub_reconciliation", "pub_reconciliation_trend")
-
-
-@pytest.fixture(scope="module")
-def database(pg: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with installed(pg, "reconciliation", tmp_path_factory.mktemp("dbt")) as world:
-        yield world
-
-
-@pytest.fixture
-def world(database: World) -> World:
-    database.clear()
-    return database
 
 
 def compared(

@@ -8,7 +8,6 @@ select
     sample_ratio,
     cardinality(tenants) as tenant_count,
     tenants is null and sample_ratio is null as is_whole_job,
-    state = 'failed' as is_failed,
     published_batch_id,
     source_as_of,
     ended_at,

@@ -4,7 +4,6 @@ select
     comparison_id,
     record_class,
     cause,
-    severity,
     is_excused,
     columns as fields,
     rows as record_rows
