@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks import _programs
 from benchmarks._world import FOLDER, HUB, JOB, KEY_SET, WAREHOUSE, World
 
 OUR_TABLE = "dw.assignment"
+LOG = FOLDER / "syncline.log"
 ATTEMPTS = """
     select coalesce(jsonb_object_agg(step, extract(epoch from ended_at - started_at)), '{}'),
            extract(epoch from max(ended_at) - (select max(opened_at) from ledger.batch)),
@@ -35,15 +37,27 @@ def run_limit(world: World, hub: str = HUB) -> float:
 
 def run_ours(world: World, mode: str, *arguments: str, hub: str = HUB, key_set: str = KEY_SET) -> dict[str, float]:
     """`syncline run` as a person types it: `batch` is from open to publish as the ledger has it, `run` the process."""
-    ran = _programs.run(
-        [sys.executable, "-m", "syncline", "run", JOB, "--mode", mode, "--json", *arguments],
-        env={**world.environment(hub, key_set), "GX_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"},
-        cwd=FOLDER,
-        log=FOLDER / "syncline.log",
-    )
-    summary = json.loads(ran.output.splitlines()[-1])
-    if summary["verdict"] != "matched" or summary["state"] != "published":
-        raise _programs.Failed(f"the batch is {summary['state']}, {summary['verdict']}; see {FOLDER / 'syncline.log'}")
+    ran = publish(world.environment(hub, key_set), JOB, mode, *arguments)
     steps, batch, _ = world.ask(WAREHOUSE, ATTEMPTS)
     seconds = {step: float(value) for step, value in dict(steps).items()}  # type: ignore[call-overload]
     return {**seconds, "batch": float(str(batch)), "run": ran.seconds, "rss_mb": ran.rss_mb}
+
+
+def publish(environment: Mapping[str, str], job_id: str, mode: str, *arguments: str) -> _programs.Ran:
+    """`syncline run` of a job, whose batch has to be published."""
+    ran = syncline(environment, "run", job_id, "--mode", mode, *arguments)
+    summary = json.loads(ran.output.splitlines()[-1])
+    if summary["verdict"] != "matched" or summary["state"] != "published":
+        raise _programs.Failed(f"the batch is {summary['state']}, {summary['verdict']}; see {LOG}")
+    return ran
+
+
+def syncline(environment: Mapping[str, str], *words: str, codes: Sequence[int] = (0,)) -> _programs.Ran:
+    """A command of ours as a person types it, told to say it in JSON."""
+    return _programs.run(
+        [sys.executable, "-m", "syncline", *words, "--json"],
+        env={**environment, "GX_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"},
+        cwd=FOLDER,
+        log=LOG,
+        codes=codes,
+    )

@@ -16,12 +16,11 @@ from pathlib import Path
 
 import psycopg
 
-from benchmarks import _programs
+from benchmarks import _contenders, _programs
 from benchmarks._world import COPY_JOB, FOLDER, HUB, WAREHOUSE, World
 
 HUB_TABLE, COPY_TABLE = "mdm.assignment", "dw.assignment_copy"
 KEY = ("tenant_id", "assignment_id")
-LOG = FOLDER / "syncline.log"
 COLUMNS = """
     select array_agg(attname::text order by attnum) from pg_attribute
     where attrelid = 'mdm.assignment'::regclass and attnum > 0 and not attisdropped
@@ -61,10 +60,7 @@ DIFF100 = Case("diff100", Differences(60, 20, 20))  # what sql/differences.sql m
 def first_load(world: World) -> None:
     """Copy the hub's rows as the job does, so that there is a published batch; leave the copy as autovacuum would."""
     world.fresh_warehouse()
-    ran = _syncline(world, "run", "--mode", "full")
-    summary = json.loads(ran.output)
-    if summary["verdict"] != "matched" or summary["state"] != "published":
-        raise _programs.Failed(f"the first load is {summary['state']}, {summary['verdict']}; see {LOG}")
+    _contenders.publish(world.environment(), COPY_JOB, "full")
     world.settle_warehouse()
 
 
@@ -96,7 +92,7 @@ def run_our_step(world: World, case: Case) -> tuple[float, float]:
         [sys.executable, Path(__file__).with_name("_diff_step.py"), COPY_JOB],
         env=world.environment(),
         cwd=FOLDER,
-        log=LOG,
+        log=_contenders.LOG,
     )
     told = json.loads(ran.output.splitlines()[-1])
     case.require("compare_records", _told(told))
@@ -105,19 +101,9 @@ def run_our_step(world: World, case: Case) -> tuple[float, float]:
 
 def run_our_command(world: World, case: Case) -> float:
     """`syncline diff` as a person types it, start of the process to its end."""
-    ran = _syncline(world, "diff", codes=(0,) if case is EQUAL else (1,))
+    ran = _contenders.syncline(world.environment(), "diff", COPY_JOB, codes=(0,) if case is EQUAL else (1,))
     case.require("syncline diff", _told(json.loads(ran.output)))
     return ran.seconds
-
-
-def _syncline(world: World, command: str, *arguments: str, codes: tuple[int, ...] = (0,)) -> _programs.Ran:
-    return _programs.run(
-        [sys.executable, "-m", "syncline", command, COPY_JOB, "--json", *arguments],
-        env={**world.environment(), "GX_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"},
-        cwd=FOLDER,
-        log=LOG,
-        codes=codes,
-    )
 
 
 def _told(summary: dict[str, int]) -> Differences:

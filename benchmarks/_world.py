@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,10 @@ SHOWN_SETTINGS = (
 )  # fmt: skip
 
 Say = Callable[[str], None]
+
+
+def say(sentence: str) -> None:
+    print(sentence, flush=True)
 
 
 class World:
@@ -243,6 +248,12 @@ def running(rows: int, say: Say) -> Iterator[World]:
             yield world
         finally:
             world.tidy()
+
+
+def introduce(world: World, rows: int, rounds: int) -> None:
+    """Say what is measured, and where."""
+    say(f"{rows:,} rows, {rounds} rounds, {os.cpu_count()} cores, Python {sys.version.split()[0]}")
+    say("server: " + ", ".join(f"{name} {value}" for name, value in world.settings().items()))
 
 
 def _scripts(folder: Path) -> list[Path]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import sys
 from pathlib import Path
@@ -21,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import _first_load, _peers, _programs
 from benchmarks._ratios import medians, ratios
 from benchmarks._second_run import SecondRun
-from benchmarks._world import World, running
+from benchmarks._world import World, introduce, running, say
 from demo.problems import DemoError
 
 ROWS_DEFAULT = 2_000_000
@@ -42,7 +41,9 @@ def main() -> None:
         with running(options.rows, say) as world:
             if not options.skip_peers:
                 _peers.install(say)
-            _introduce(world, options)
+            introduce(world, options.rows, options.rounds)
+            if not options.skip_peers:
+                say("peers: " + ", ".join(f"{name} {version}" for name, version in _peers.versions().items()))
             floor = _first_load.warm_up(world)
             seconds = medians(_rounds(world, options))
     except (DemoError, _programs.Failed) as problem:
@@ -68,23 +69,12 @@ def _rounds(world: World, options: argparse.Namespace) -> list[dict[str, float]]
     return measured
 
 
-def _introduce(world: World, options: argparse.Namespace) -> None:
-    say(f"{options.rows:,} rows, {options.rounds} rounds, {os.cpu_count()} cores, Python {sys.version.split()[0]}")
-    say("server: " + ", ".join(f"{name} {value}" for name, value in world.settings().items()))
-    if not options.skip_peers:
-        say("peers: " + ", ".join(f"{name} {version}" for name, version in _peers.versions().items()))
-
-
 def _show(seconds: dict[str, float]) -> None:
     print("\nmedians                seconds  x limit")
     for name, limit in SHOWN.items():
         if name in seconds:
             print(f"{name:20} {seconds[name]:9.2f} {seconds[name] / seconds[limit]:8.2f}")
     print()
-
-
-def say(sentence: str) -> None:
-    print(sentence, flush=True)
 
 
 def _options() -> argparse.Namespace:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -23,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import _compare_peers, _programs, _two_tables
 from benchmarks._ratios import comparison_ratios, medians
 from benchmarks._two_tables import DIFF100, EQUAL, Case
-from benchmarks._world import World, running
+from benchmarks._world import World, introduce, running, say
 from demo.problems import DemoError
 
 ROWS_DEFAULT = 2_000_000
@@ -52,8 +51,7 @@ class Measuring:
 
     def __init__(self, world: World, options: argparse.Namespace) -> None:
         self._world, self._rounds = world, options.rounds
-        say(f"{options.rows:,} rows, {options.rounds} rounds, {os.cpu_count()} cores, Python {sys.version.split()[0]}")
-        say("server: " + ", ".join(f"{name} {value}" for name, value in world.settings().items()))
+        introduce(world, options.rows, options.rounds)
         self._peers = {} if options.skip_peers else self._installed()
 
     def all_rounds(self) -> dict[str, float]:
@@ -112,10 +110,6 @@ def _show(measured: dict[str, float]) -> None:
                 shown = f"{memory:8.0f}" if memory is not None else ""
                 print(f"{name:20} {measured[name]:9.2f} {measured[name] / limit:8.2f} {shown}".rstrip())
     print()
-
-
-def say(sentence: str) -> None:
-    print(sentence, flush=True)
 
 
 def _options() -> argparse.Namespace:
