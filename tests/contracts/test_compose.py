@@ -27,6 +27,7 @@ from demo import airflow as native
 from demo.run import _environment
 from demo.settings import Settings
 from demo.vault import Vault
+from deploy.make_secrets import OPTIONAL
 from syncline.adapters.hash_keys import from_environment
 from syncline.core.checking import check_project
 from syncline.orchestration.dbt import TASK_TIMEOUT
@@ -470,16 +471,8 @@ def test_compose_and_the_native_start_use_the_same_names(native_environment: dic
     ours = {plain(key) for key in all_environment()} | exported
     theirs = set(native_environment)
     assert theirs - ours == set(NATIVE_ONLY), "compose lacks a name of the native start"
-    optional = {
-        "SYNCLINE_ALERT_WEBHOOK",
-        "SYNCLINE_ALERT_TOKEN",
-        "SYNCLINE_ALERT_SMTP",
-        "SYNCLINE_ALERT_SMTP_PASSWORD",
-        "SYNCLINE_ALERT_MAIL_FROM",
-        "SYNCLINE_ALERT_MAIL_TO",
-        "SYNCLINE_PAYLOAD_KEYS_OLD",
-    }  # both read them from files
-    extra = {key for key in ours - theirs - optional if not COMPOSE_ONLY.fullmatch(key)}
+    read_from_files = set(OPTIONAL)  # by both
+    extra = {key for key in ours - theirs - read_from_files if not COMPOSE_ONLY.fullmatch(key)}
     assert not extra, f"the native start does not know {sorted(extra)}"
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import ROOT
 
 os.environ.update(
-    AIRFLOW_HOME=str(ROOT / "var" / "test" / "airflow"),
+    AIRFLOW_HOME=str(ROOT / "var" / "test" / f"airflow-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"),
     AIRFLOW__CORE__DAGS_FOLDER=str(ROOT / "dags"),
     AIRFLOW__CORE__PLUGINS_FOLDER=str(ROOT / "plugins"),
     AIRFLOW__CORE__LOAD_EXAMPLES="False",

@@ -139,7 +139,7 @@ EQUAL: list[tuple[str, dict[str, Any], list[str]]] = [
     ("time", {"second_digits": 0}, ["'12:00:00.9'::time", "'12:00'::time", "'12:00:00.5'::interval"]),
     ("text", {"ignore": ["case"]}, ["'Müller'", "'MÜLLER'", "'müller'::char(12)"]),
     ("text", {"ignore": ["case"]}, ["'STRASSE'", "'straße'", "'Straẞe'"]),
-    ("text", {"ignore": ["case"]}, ["'ΟΔΟΣ'", "'οδος'", "'οδός'::text collate \"C\" || ''"][:2]),
+    ("text", {"ignore": ["case"]}, ["'ΟΔΟΣ'", "'οδος'"]),
     ("text", {"ignore": ["case"]}, ["'ЖУКОВ'", "'жуков'"]),
     ("text", {"ignore": ["whitespace"]}, ["'Anna  Lee'", "E' Anna\\tLee\\n'", "E'Anna\\u00a0Lee\\u3000'", "'Anna Lee'"]),
     ("text", {"ignore": ["padding"]}, ["'ab'", "'ab   '", "'ab'::char(5)"]),
@@ -476,27 +476,26 @@ def test_a_database_that_is_not_utf8_compares_and_fails_nothing(server: Postgres
             admin.execute("drop database equality_latin with (force)")
 
 
-def test_a_collation_that_ignores_case_is_believed_as_the_loader_believes_it(servers: Engine) -> None:
+@pytest.fixture(scope="module")
+def blunt(servers: Engine) -> None:
+    """A collation that ignores case."""
     try:
         servers.session.execute(
-            "create collation if not exists blunt (provider = icu, locale = 'und-u-ks-level2', deterministic = false)"
+            "create collation blunt (provider = icu, locale = 'und-u-ks-level2', deterministic = false)"
         )
     except psycopg.errors.FeatureNotSupported:
         pytest.skip("this server was built without ICU")
 
+
+@pytest.mark.usefixtures("blunt")
+def test_a_collation_that_ignores_case_is_believed_as_the_loader_believes_it(servers: Engine) -> None:
     (told,) = judged(servers, field("text"), [("'Ann'::text", "'ANN'::text collate blunt")])
 
     assert told == SECOND_LOOK
 
 
+@pytest.mark.usefixtures("blunt")
 def test_no_collation_of_a_column_decides_what_a_mapping_declares(servers: Engine) -> None:
-    known = servers.session.execute("select from pg_collation where collname = 'tr-x-icu'").rowcount
-    if not known:
-        pytest.skip("this server was built without ICU")
-    servers.session.execute(
-        "create collation if not exists blunt (provider = icu, locale = 'und-u-ks-level2', deterministic = false)"
-    )
-
     told = judged(servers, field("text", ignore=["case", "whitespace"]), [
         ("'INN  I'::text collate \"tr-x-icu\"", "'inn i'::text collate blunt"),
         ("'Ann'::text collate blunt", "'ann'::text collate \"C\""),

@@ -93,15 +93,15 @@ class Book:
 
 
 @pytest.fixture
-def book(lab: Lab, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Book:
-    if "documented" not in request.fixturenames:
-        monkeypatch.setattr(judging, "_try_docs", lambda found, folder: (None, {"built": False}))
+def documented(lab: Lab) -> Book:
+    """With the Data Docs, which cost half of the time."""
     return Book(lab)
 
 
 @pytest.fixture
-def documented() -> None:
-    """With the Data Docs, which cost half of the time."""
+def book(documented: Book, monkeypatch: pytest.MonkeyPatch) -> Book:
+    monkeypatch.setattr(judging, "_try_docs", lambda found, folder: (None, {"built": False}))
+    return documented
 
 
 def judged(*job_ids: str) -> ControlRun:
@@ -295,13 +295,12 @@ def places(folder: Path) -> Iterator[tuple[str, str]]:
             yield path.name, path.read_text(encoding="utf-8", errors="replace")
 
 
-@pytest.mark.usefixtures("documented")
-def test_no_value_of_a_row_stands_anywhere(book: Book) -> None:
-    book.lab.hub({"person_id": "p1", "name": CANARY})
-    book.lab.run()
-    book.lab.mapping["fields"]["person_no"]["pii"] = "name"
-    _ = book.lab.job
-    book.differ(book.compared(), 500, "critical", key=["t1", CANARY])
+def test_no_value_of_a_row_stands_anywhere(documented: Book) -> None:
+    documented.lab.hub({"person_id": "p1", "name": CANARY})
+    documented.lab.run()
+    documented.lab.mapping["fields"]["person_no"]["pii"] = "name"
+    _ = documented.lab.job
+    documented.differ(documented.compared(), 500, "critical", key=["t1", CANARY])
 
     run = judged()
     sync_008.sign(run.control_run_id, is_approved=False, signer="head", note="no")
@@ -310,7 +309,9 @@ def test_no_value_of_a_row_stands_anywhere(book: Book) -> None:
     assert {"report.html", "report.csv", "report_signed.html", "alerts.jsonl"} <= set(written)
     assert any(name.endswith("records.html") for name in written)  # Data Docs
     for table in ("control_run", "audit", "alert"):
-        written[table] = json.dumps(book.lab.ledger(f"select row_to_json(t)::text as row from ledger.{table} as t"))
+        written[table] = json.dumps(
+            documented.lab.ledger(f"select row_to_json(t)::text as row from ledger.{table} as t")
+        )
     assert [name for name, text in written.items() if CANARY in text or "Lovelace" in text] == []
 
 
@@ -341,9 +342,8 @@ def test_a_cell_is_shown_and_not_calculated(text: str, told: str) -> None:
     assert neutral(text) == told
 
 
-@pytest.mark.usefixtures("documented")
-def test_data_docs_tell_what_the_expectations_found_in_sentences(book: Book) -> None:
-    book.differ(book.compared(rows=10_000), 15)
+def test_data_docs_tell_what_the_expectations_found_in_sentences(documented: Book) -> None:
+    documented.differ(documented.compared(rows=10_000), 15)
     run = judged()
 
     pages = [text for name, text in places(project.var() / "data_docs" / "validations") if name.endswith(".html")]
@@ -383,14 +383,22 @@ def test_a_matched_or_excused_job_tells_nobody_and_an_unverified_one_does(book: 
 
 
 def test_what_is_over_is_closed(book: Book) -> None:
-    book.differ(book.compared(), 5)
-    judged()
+    judged()  # not compared: unverified
     book.compared()
     judged()
 
     assert [row["is_over"] for row in book.lab.ledger("select closed_at is not null as is_over from ledger.alert")] == [
         True
     ]
+
+
+def test_what_was_found_since_a_comparison_matched_stays_open(book: Book) -> None:
+    book.compared()
+    book.lab.ledger("insert into ledger.alert (job_id, control, kind, severity, oncall, summary)"
+                    " values (%s, 'SYNC-008', 'differences', 'page', 'a', 'b')", JOB)  # fmt: skip
+    judged()
+
+    assert book.lab.ledger("select closed_at is null as is_open from ledger.alert") == [{"is_open": True}]
 
 
 # --- the signature
