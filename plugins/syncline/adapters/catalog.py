@@ -141,6 +141,16 @@ def tables_called(session: psycopg.Connection, name: str, *, role: str | None = 
     return [table for table, may in found if may], [table for table, may in found if not may]
 
 
+def table_blocks(session: psycopg.Connection, table: str) -> int | None:
+    """Blocks of a table as its size says now; None of what has none of its own, as a view, or one with partitions."""
+    row = session.execute(
+        "select pg_relation_size(oid) / current_setting('block_size')::bigint from pg_class"
+        " where oid = to_regclass(%s) and relkind = 'r' and not relhassubclass",
+        [table],
+    ).fetchone()
+    return row[0] if row else None
+
+
 def _current_role(session: psycopg.Connection) -> str:
     row = session.execute("select current_user").fetchone()
     return str(row[0]) if row else ""

@@ -30,7 +30,7 @@ from psycopg import IsolationLevel, sql
 from psycopg.sql import Composable
 
 from syncline.adapters import connections, hash_keys
-from syncline.adapters.catalog import read_catalog
+from syncline.adapters.catalog import read_catalog, table_blocks
 from syncline.adapters.comparing import Listing, Ranges
 from syncline.adapters.failpoints import after_each
 from syncline.adapters.failures import telling
@@ -177,12 +177,7 @@ class Source:
 
     def blocks(self) -> int | None:
         """Blocks of the table as its size says now; None of what has none of its own."""
-        row = self._session.execute(
-            "select pg_relation_size(oid) / current_setting('block_size')::bigint from pg_class"
-            " where oid = to_regclass(%s) and relkind = 'r' and not relhassubclass",
-            [self.job.source.table],
-        ).fetchone()
-        return row[0] if row else None
+        return table_blocks(self._session, self.job.source.table)
 
     def share(self) -> Shared:
         """Let other sessions see the very same instant, as long as this one lives."""

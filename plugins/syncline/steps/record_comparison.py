@@ -237,9 +237,9 @@ class _Comparison:
         if found is None:
             return self._judge_ranges(here, there, 1)
         in_source, in_copy = in_hashes(self._key, found.keys), in_hashes(there.key(), found.keys)
-        if here.blocks():
+        if here.blocks() is not None:
             in_source = at_places(sql.Identifier("s", PLACE), found.here)
-        if there.has_places:
+        if there.blocks is not None:
             in_copy = at_places(sql.Identifier("t", "ctid"), found.there)
         self._judge(here, there, 1, in_source, [in_copy])
 
@@ -299,7 +299,7 @@ class _Comparison:
                 source = here if part.number == 0 else stack.enter_context(here.beside())
                 statement = self._checksums(source, there, bits, [*_given(part.condition(self._key)), *of_source])
                 tasks.append((source.session, partial(source.compare, statement, at_source)))
-            for part in self._parts(there.blocks(), self.job.target.connections_max):
+            for part in self._parts(there.blocks, self.job.target.connections_max):
                 copy = there if part.number == 0 else stack.enter_context(there.beside())
                 where = [*_given(part.condition(there.key(), "t")), *of_copy]
                 tasks.append((copy.session, partial(copy.ask, at_target, bits, where)))

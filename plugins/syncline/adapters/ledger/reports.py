@@ -96,6 +96,7 @@ TREND_DAYS = """
 select job_id, (ended_at at time zone 'UTC')::date as day, min(match_ratio) as match_ratio_min
 from ledger.comparison
 where state in ('done', 'failed') and ended_at is not null and (%s::text is null or job_id = %s) and tenants is null
+  and ended_at >= (date_trunc('month', now() at time zone 'UTC') - make_interval(months => %s - 1)) at time zone 'UTC'
 group by job_id, day
 """
 
@@ -195,7 +196,7 @@ class Reports(Batches):
         """
         rows = self._all(TREND, months, job_id, job_id)
         days: dict[tuple[str, date], dict[int, float | None]] = {}
-        for row in self._all(TREND_DAYS, job_id, job_id):
+        for row in self._all(TREND_DAYS, job_id, job_id, months):
             days.setdefault((row["job_id"], row["day"].replace(day=1)), {})[row["day"].day] = row["match_ratio_min"]
         return [{**row, "days": days.get((row["job_id"], row["month"]), {})} for row in rows]
 

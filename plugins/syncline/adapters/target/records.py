@@ -19,7 +19,7 @@ from psycopg import sql
 from psycopg.sql import Composable
 
 from syncline.adapters import connections
-from syncline.adapters.catalog import read_catalog
+from syncline.adapters.catalog import read_catalog, table_blocks
 from syncline.adapters.comparing import Listing, Ranges
 from syncline.adapters.connections import WORK_MEM
 from syncline.adapters.target.counting import DeadKey
@@ -46,9 +46,7 @@ FLAGS = {
     "0hash": "bigint", "0version": "bigint",
 }  # fmt: skip
 HERE, FOUND, OWN, WAITING = (sql.Identifier("pg_temp", n) for n in ("here_row", "found", "own_writes", "waiting"))
-BLOCK_BYTES = 8192  # as PostgreSQL is built; of another size, parts are merely uneven
 COMBINATIONS_MAX = 200
-PLAIN = "select from pg_class where oid = to_regclass(%s) and relkind = 'r' and not relhassubclass"
 META = {
     "look": "integer", "tenant": "text", "key": "text[]", "key_hash": "bigint", "class": "text", "columns": "text[]",
     "cause": "text", "severity": "text", "is_excused": "boolean", "here_hash": "bigint", "there_hash": "bigint",
@@ -82,7 +80,8 @@ class Records(TargetSession):
         self.keeps_columns = keeps_columns
         self._tenants: tuple[str, ...] = ()
         self.stored: dict[str, PgType | None] = {}  # column -> its type
-        self.has_places = False  # a row's place names it: the table has no partitions or children
+        #: Blocks of the table; None where a row's place does not name it, as in a table of partitions or children.
+        self.blocks: int | None = None
         self.may_be_null: list[str] = []  # columns of the key
         self.is_key_unique = False  # as far as the server keeps it so
         #: Fields whose values travel: all, or what a hash cannot decide.
@@ -115,7 +114,7 @@ class Records(TargetSession):
         with self._transaction("looking at the target"):
             self._become_tenant()
             known = read_catalog(self._session, [self.job.target.table]).tables.get(self.job.target.table)
-            self.has_places = self._session.execute(PLAIN, [self.job.target.table]).rowcount > 0
+            self.blocks = table_blocks(self._session, self.job.target.table)
         if known is not None:
             self.stored = {name: column.type for name, column in known.columns.items()}
             self.is_key_unique = known.is_unique(self.job.target.key)
@@ -154,10 +153,6 @@ class Records(TargetSession):
             other.stored = self.stored
             with other.looking(self._tenants, row[0] if row else None):
                 yield other
-
-    def blocks(self) -> int | None:
-        """Blocks of the table as its size says now; None of what has none of its own."""
-        return self._size_of(self._table) // BLOCK_BYTES if self.has_places else None
 
     def count(self) -> int:
         """Rows that readers see."""
