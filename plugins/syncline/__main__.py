@@ -23,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from syncline.adapters import project
+from syncline.core import equality
 from syncline.core.alerts import age
 from syncline.core.calendar_week import Collision
 from syncline.core.checking import JOBS_SHOWN, check_project, coming_week
@@ -124,11 +125,12 @@ def new(
 
 @app.command()
 def explain(job_id: JobId) -> None:
-    """Print the DAG that a manifest becomes and the SELECT that its mapping becomes."""
+    """Print the DAG that a manifest becomes, when two values of a field are equal, and the SELECT of its mapping."""
     from syncline.steps import looking
 
     job = find_job(job_id)
     print(_dag_plan(job))
+    print(_equality(job))
     print(looking.explain_sql(job))
 
 
@@ -615,6 +617,14 @@ def _dag_plan(job: SyncJob) -> str:
             f"-- publish          moves the watermark, updates asset sync://{job.id}",
         ]
     )
+
+
+def _equality(job: SyncJob) -> str:
+    """How a difference in each field weighs, and what is none."""
+    fields, says = job.mapping.fields, equality.profile(job.mapping)
+    width = max(map(len, fields))
+    told = [f"--   {name:<{width}}  {field.severity:<8}  {'; '.join(says[name])}" for name, field in fields.items()]
+    return "\n".join(["-- what is compared, how grave a difference is, and what is none (docs/equality.md)", *told])
 
 
 def _sentence(summary: BatchSummary) -> str:

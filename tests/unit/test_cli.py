@@ -210,8 +210,15 @@ def test_explain_prints_the_dag_and_the_statement(tmp_path: Path, syncline: Sync
 
     assert ended.code == 0
     assert ended.lines[0] == f"-- DAG sync__{JOB}: UK [/bold] workers, 100 %"
-    plan = [line.split()[1] for line in ended.lines if line.startswith("-- ")]
-    assert plan == ["DAG", "schedule", "next", "open", "extract_and_map", "load", "reconcile", "publish"]
+    told = [line for line in ended.lines if line.startswith("-- ")]
+    plan, equal = told[:8], told[8:]
+    assert [line.split()[1] for line in plan] == [
+        "DAG", "schedule", "next", "open", "extract_and_map", "load", "reconcile", "publish",
+    ]  # fmt: skip
+    assert "docs/equality.md" in equal[0]
+    weights = {line.split()[1]: line.split()[2] for line in equal[1:]}
+    assert weights == {name: field.severity for name, field in load_job(tmp_path, JOB).mapping.fields.items()}
+    assert any(line.endswith("a day and its midnight are equal") for line in equal)
     assert 'from "mdm"."worker" as s' in ended.out
     assert """where "s"."country_code" in ('GB')""" in ended.out
     assert '"start_date"' in ended.out
