@@ -15,7 +15,7 @@ from syncline import steps
 from syncline.adapters import ledger
 from syncline.adapters.target.records import comparing
 from syncline.core.checksums import hash_of
-from syncline.core.errors import BatchHeld
+from syncline.core.errors import BatchHeld, TerminalError
 from syncline.core.record_comparison import ComparisonRequest, ComparisonSummary, Depth
 from syncline.core.types import PgType
 from syncline.core.values import Verdict
@@ -236,6 +236,13 @@ def test_only_some_tenants_are_compared(synced: Lab) -> None:
 
     assert (done.source_rows, done.target_rows) == (PEOPLE // 2, PEOPLE // 2)
     assert differences(done) == [("t1/p2", "mismatched", "foreign_write", ("name",))]
+
+
+def test_a_tenant_that_the_target_does_not_grant_is_not_passed_over(synced: Lab) -> None:
+    with pytest.raises(TerminalError, match=r"does not grant tenants that were asked for: t9\. Nothing was compared"):
+        compare(synced, tenants=("t1", "t9"))
+
+    assert synced.ledger("select verdict from ledger.comparison") == [{"verdict": "unverified"}]
 
 
 def test_nothing_on_both_sides_proves_nothing(lab: Lab) -> None:

@@ -194,10 +194,10 @@ class _Comparison:
                 _require_comparable(self.job, here, there)
                 self.looked_at, self.source_as_of = time.monotonic(), here.cut_off().source_as_of
                 asked = scope(self.job, self.batch, {*self.seen.source_rows} | known, grants)
-                if self.batch.tenants and not asked:
+                if unseen := sorted({*(self.batch.tenants or ())} - asked):
                     raise TerminalError(
-                        f"{self.job.id}: the target grants none of the tenants that were asked for. Nothing was "
-                        f"compared. Ask for others, or have its owner add them to syncline.job_tenant."
+                        f"{self.job.id}: the target does not grant tenants that were asked for: {', '.join(unseen)}. "
+                        f"Nothing was compared. Ask for others, or have its owner add them to syncline.job_tenant."
                     )
                 target_as_of = stack.enter_context(there.looking(asked))
                 if not self.seen.source_rows:
