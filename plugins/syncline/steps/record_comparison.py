@@ -31,7 +31,8 @@ from syncline.adapters.failpoints import failpoint
 from syncline.adapters.ledger import Ledger
 from syncline.adapters.source import Source, of_tenants, reading
 from syncline.adapters.source_records import PLACE, Published, listing, m, of_keys, records
-from syncline.adapters.target.records import Records, Standing, comparing
+from syncline.adapters.target.record_statement import Standing
+from syncline.adapters.target.records import Records, comparing
 from syncline.core.checksums import (
     Columns,
     at_places,
