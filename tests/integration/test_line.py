@@ -10,6 +10,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from syncline import steps
+from syncline.adapters.ledger import batches
 from syncline.core.errors import BatchHeld, Fenced, SchemaDrift, TerminalError
 from syncline.core.values import Mode, RunRequest, State, Verdict
 from syncline.steps import looking
@@ -350,6 +351,28 @@ def test_a_new_run_takes_over_an_unfinished_batch_and_fences_it(lab: Lab) -> Non
     with pytest.raises(Fenced):
         steps.load(job, first)
     assert lab.people() == {"t1/p1": "Ann"}
+
+
+def test_an_attempt_that_is_overtaken_as_it_begins_is_fenced_and_does_not_take_the_newer_ones_epoch(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.hub({"person_id": "p1", "name": "Ann"})
+    batch_id = steps.open_batch(lab.job, RunRequest(run_key="night"))
+    overtaking: list[int] = []
+
+    def overtaken(place: str) -> None:
+        if place == "attempt.begun" and not overtaking:
+            overtaking.append(batch_id)
+            steps.extract_and_map(lab.job, batch_id)
+
+    monkeypatch.setattr(batches, "failpoint", overtaken)
+
+    with pytest.raises(Fenced):
+        steps.extract_and_map(lab.job, batch_id)
+
+    attempts = lab.ledger("select epoch, outcome, error_type from ledger.attempt order by attempt_id")
+    assert [(row["outcome"], row["error_type"]) for row in attempts] == [("failed", "Fenced"), ("done", None)]
+    assert attempts[0]["epoch"] < attempts[1]["epoch"]
 
 
 def test_a_renamed_source_column_stops_the_run_and_names_the_new_one(lab: Lab) -> None:

@@ -113,6 +113,7 @@ class Batches(Letters, Breakers):
                 )
             if not batch.state.is_final:  # what is closed needs no lock, and must not take it from the next batch
                 self._take(job.id, batch_id)
+                batch = self.batch(batch_id)  # now: later, a newer try's epoch would stand there, and fence nobody
             self._interrupt(batch_id)
             started = self._one(
                 "insert into ledger.attempt (batch_id, step, epoch, backend_pid, backend_start)"
@@ -124,7 +125,7 @@ class Batches(Letters, Breakers):
         attempt_id = started["attempt_id"] if started else 0
         try:
             failpoint("attempt.begun")
-            yield self.batch(batch_id)
+            yield batch
         except BaseException as error:
             self._end_attempt(attempt_id, "failed", error)
             raise
