@@ -106,6 +106,11 @@ alter table lab.person owner to syncline_owner;
 delete from syncline.marker; delete from syncline.fence; delete from syncline.deleted; delete from syncline.agreed;
 delete from syncline.job_tenant where job_id = 'mdm__payroll__person';
 insert into syncline.job_tenant values ('mdm__payroll__person', 't1'), ('mdm__payroll__person', 't2');
+do $$ declare left_over text; begin
+    for left_over in select tablename from pg_tables where schemaname = 'staged' loop
+        execute format('drop table staged.%I', left_over);
+    end loop;
+end $$;
 """
 HUB_UPSERT = """
 insert into lab.person ({names}, updated_at) values ({values}, coalesce({at}::timestamptz, now()))
