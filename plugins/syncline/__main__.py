@@ -382,9 +382,10 @@ def generate(
     for path, text in stale.items():
         if text is None:
             (root / path).unlink()
+            print(f"{path} (removed: its job is gone)")
         else:
             project.write(root / path, text)
-        print(path if text is not None else f"{path} (removed: its job is gone)")
+            print(path)
 
 
 @app.command("verify-report")

@@ -28,6 +28,12 @@ def drifted(lab: Lab) -> Lab:
     return lab
 
 
+def agree_on(lab: Lab, person_no: str) -> None:
+    """Another job writes a person of the copy, as its batches do: with a marker in the same transaction."""
+    lab.sql("payroll", f"begin; update lab.person set name = 'Agreed' where person_no = '{person_no}';"
+            " insert into syncline.marker (batch_id, job_id, epoch, counts) values (-1, 'other', 1, '{}'); commit")  # fmt: skip
+
+
 def test_a_repair_mends_exactly_what_was_planned_and_proves_it(drifted: Lab) -> None:
     found = compare(drifted)
     made = plan_repair(found.comparison_id)
@@ -80,8 +86,7 @@ def test_a_version_that_no_batch_wrote_does_not_keep_a_repair_away_and_another_j
     drifted.sql("payroll", "update lab.person set name = 'Eve', source_event_at = now() + interval '1 day'"
                 " where person_no in ('p1', 'p3')")  # fmt: skip
     found = compare(drifted)
-    drifted.sql("payroll", "begin; update lab.person set name = 'Agreed' where person_no = 'p3';"
-                " insert into syncline.marker (batch_id, job_id, epoch, counts) values (-1, 'other', 1, '{}'); commit")  # fmt: skip
+    agree_on(drifted, "p3")
 
     apply_repair(found.comparison_id, BY)
 
@@ -181,8 +186,7 @@ def test_a_repair_deletes_what_no_batch_wrote_and_leaves_what_another_job_wrote_
     drifted.sql("payroll", "insert into lab.person values ('t1', 'p7777', 'Eve', null, now() + interval '1 day'),"
                 " ('t1', 'p8888', 'Eve', null, now() + interval '1 day')")  # fmt: skip
     found = compare(drifted)
-    drifted.sql("payroll", "begin; update lab.person set name = 'Agreed' where person_no = 'p8888';"
-                " insert into syncline.marker (batch_id, job_id, epoch, counts) values (-1, 'other', 1, '{}'); commit")  # fmt: skip
+    agree_on(drifted, "p8888")
 
     apply_repair(found.comparison_id, BY)
 
