@@ -35,9 +35,19 @@ from syncline.core.job_files import examine_job, job_ids
 from syncline.core.leaks import LeakReport, Wall
 from syncline.core.trend import LEGEND, drawn, percent
 from syncline.core.values import BatchSummary, Mode, RunRequest, State
-from syncline.core.windows import closed
 from syncline.shell import records
-from syncline.shell.common import AsJson, JobId, Reason, find_job, out, run_key, tell_progress
+from syncline.shell.common import (
+    AsJson,
+    DespiteWindows,
+    JobId,
+    Reason,
+    TakeOver,
+    find_job,
+    out,
+    require_open_hours,
+    run_key,
+    tell_progress,
+)
 
 if TYPE_CHECKING:
     from syncline.core.registry import Registry
@@ -190,12 +200,10 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Count what would change, in all and by tenant; write nothing")
     ] = False,
-    take_over: Annotated[bool, typer.Option("--take-over", help="Abandon a batch that is under way")] = False,
+    take_over: TakeOver = False,
     accept_source: AcceptSource = False,
     approve_deletes: ApproveDeletes = None,
-    despite_windows: Annotated[
-        bool, typer.Option("--despite-windows", help="Begin in closed hours; needs --reason")
-    ] = False,
+    despite_windows: DespiteWindows = False,
     reason: Reason = "",
     as_json: AsJson = False,
 ) -> None:
@@ -218,7 +226,7 @@ def run(
         approve_deletes=approve_deletes,
     )
     job = find_job(job_id)
-    _require_open_hours(job, despite_windows, reason)
+    require_open_hours(job, reason, despite_windows=despite_windows)
     summary = run_line(job, request)
     print(json.dumps(summary.as_dict()) if as_json else _sentence(summary))
     if summary.state is State.DRY_RUN and not as_json:
@@ -231,7 +239,7 @@ def run_group(
     mode: Annotated[Mode | None, typer.Option(help="What to read; each job decides without it")] = None,
     accept_source: AcceptSource = False,
     approve_deletes: ApproveDeletes = None,
-    take_over: Annotated[bool, typer.Option("--take-over", help="Abandon batches that are under way")] = False,
+    take_over: TakeOver = False,
     reason: Reason = "",
     as_json: AsJson = False,
 ) -> None:
@@ -246,7 +254,7 @@ def run_group(
     if not found.jobs:
         raise typer.BadParameter(f"no manifest says `group: {group}`")
     for job in found.jobs:
-        _require_open_hours(job, False, "")
+        require_open_hours(job)
     request = RunRequest(
         run_key=run_key(),
         mode=mode,
@@ -456,20 +464,6 @@ def main() -> None:
     except SynclineError as error:
         print(f"syncline: {error}", file=sys.stderr)
         sys.exit(3 if isinstance(error, EnvironmentFailure | TransientError) else 1)
-
-
-def _require_open_hours(job: SyncJob, despite_windows: bool, reason: str) -> None:
-    """A shell does not wait for hours: it says when to come back."""
-    if despite_windows and not reason.strip():
-        raise typer.BadParameter("--despite-windows needs --reason: who of the system's owners agreed?")
-    found = closed(job.manifest, "open", datetime.now(UTC))
-    if found is None or despite_windows or project.ignores_windows():
-        return
-    raise EnvironmentFailure(
-        f"{job.id}: {found.window}, and a run takes about {job.manifest.schedule.run_minutes} minutes. Nothing was "
-        f"opened. Run it from {moment(found.until, job.manifest.schedule.timezone)} on; or, if the owner agrees, now "
-        f"with --despite-windows and --reason"
-    )
 
 
 def _compare(root: Path, jobs: list[SyncJob], only: set[str] | None) -> Compared:

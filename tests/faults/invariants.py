@@ -34,7 +34,7 @@ QUESTIONS = {  # each lists what should not be there
         where b.state <> 'published' or w.snapshot::text <> b.upper_snapshot::text or b.is_dry_run""",
     "W: the watermark is behind a batch that moved it": """
         select b.batch_id from ledger.watermark as w join ledger.batch as b using (job_id)
-        where b.state = 'published' and b.mode <> 'window' and b.tenants is null
+        where b.state = 'published' and b.mode not in ('window', 'repair') and b.tenants is null
           and pg_snapshot_xmin(b.upper_snapshot) > pg_snapshot_xmin(w.snapshot)""",
     "G: something was published unproven": """
         select b.batch_id from ledger.batch as b where b.state = 'published' and (b.verdict <> 'matched'

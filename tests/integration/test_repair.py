@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from syncline import steps
 from syncline.core.errors import BatchHeld, TerminalError
 from syncline.core.repair import Action, Approval
-from syncline.core.values import State, Verdict
+from syncline.core.values import RunRequest, State, Verdict
 from syncline.steps.repair import apply_repair, plan_repair
 from tests.integration.conftest import JOB, Lab
 from tests.integration.faults import PEOPLE, fill
@@ -141,6 +143,26 @@ def test_the_shell_plans_and_applies(drifted: Lab) -> None:
     done = drifted.shell("repair", "apply", str(found["comparison_id"]), "--approved-by", "Ann", "--reason", "x")
     assert (done.returncode, drifted.people()["t2/p1"]) == (0, "Ann 1"), done.stderr
     assert drifted.shell("repair", "plan", "999").returncode == 1
+
+
+def test_the_shell_repairs_neither_in_closed_hours_nor_over_a_batch_that_is_under_way(
+    drifted: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SYNCLINE_DESPITE_WINDOWS")
+    now = datetime.now(UTC)
+    drifted.manifest["schedule"] = {"cron": f"30 {(now.hour + 12) % 24} * * *", "timezone": "UTC"}
+    drifted.manifest["target"]["avoid"] = [f"{now - timedelta(hours=1):%H:%M}-{now + timedelta(hours=2):%H:%M}"]
+    found = str(compare(drifted).comparison_id)
+    apply = ("repair", "apply", found, "--approved-by", "Ann", "--reason", "drift")
+    steps.extract_and_map(drifted.job, steps.open_batch(drifted.job, RunRequest(run_key="scheduled")))
+
+    closed = drifted.shell(*apply)
+    assert (closed.returncode, "is closed" in closed.stderr) == (3, True), closed.stderr
+    busy = drifted.shell(*apply, "--despite-windows")
+    assert (busy.returncode, "say --take-over" in busy.stderr) == (1, True), busy.stderr
+    assert drifted.people()["t2/p1"] == "Eve"
+    done = drifted.shell(*apply, "--despite-windows", "--take-over")
+    assert (done.returncode, drifted.people()["t2/p1"]) == (0, "Ann 1"), done.stderr
 
 
 def test_a_critical_field_that_changed_since_is_not_written_by_the_way(drifted: Lab) -> None:

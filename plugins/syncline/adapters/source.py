@@ -426,7 +426,7 @@ def reading(job: SyncJob, *, shared: Shared | None = None) -> Iterator[Source]:
     session = connections.connect(
         source.connection, purpose=f"{job.id} extract", autocommit=True, lock_timeout_s=source.lock_timeout_s
     )
-    with session, telling(f"{job.id}: opening {job.source.table}", on=job.source.connection):
+    with telling(f"{job.id}: opening {job.source.table}", on=job.source.connection), session:
         # Before the snapshot: what it misses was written by transactions that are seen here, or begin later.
         floor = session.execute(sql.SQL(FLOOR).format(margin=sql.Literal(CURSOR_MARGIN_S))).fetchone()
         session.execute("set default_transaction_read_only = on")

@@ -26,7 +26,17 @@ from syncline.core.record_comparison import (
 )
 from syncline.core.repair import Action, Approval
 from syncline.core.values import Verdict
-from syncline.shell.common import AsJson, JobId, find_job, out, run_key, tell_progress
+from syncline.shell.common import (
+    AsJson,
+    DespiteWindows,
+    JobId,
+    TakeOver,
+    find_job,
+    out,
+    require_open_hours,
+    run_key,
+    tell_progress,
+)
 
 EXIT = {Verdict.MATCHED: 0, Verdict.MISMATCHED: 1, Verdict.UNVERIFIED: 2}
 SHOWN = 20  # keys
@@ -149,13 +159,17 @@ def repair_apply(
     reason: Annotated[str, typer.Option(help="Why; kept in the audit trail")],
     critical: Critical = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would change, write nothing")] = False,
+    take_over: TakeOver = False,
+    despite_windows: DespiteWindows = False,
     as_json: AsJson = False,
 ) -> None:
     """Send and delete what the plan lists, as one ordinary batch, and compare again; exit code as of `diff`."""
-    from syncline.steps.repair import apply_repair
+    from syncline.steps.repair import apply_repair, plan_repair
 
     tell_progress()
-    done = apply_repair(comparison, Approval(approved_by, reason, critical), dry_run=dry_run)
+    require_open_hours(plan_repair(comparison).job, reason, despite_windows=despite_windows)
+    approval = Approval(approved_by, reason, critical)
+    done = apply_repair(comparison, approval, dry_run=dry_run, take_over=take_over)
     counts = done.batch.counts
     if as_json:
         compared = done.comparison.as_dict() if done.comparison else None

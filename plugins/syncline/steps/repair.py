@@ -67,8 +67,11 @@ def plan_repair(comparison_id: int, *, with_critical: bool = False) -> RepairPla
     return RepairPlan(job, comparison, tuple(planned), comparison.differing_rows - len(planned))
 
 
-def apply_repair(comparison_id: int, approval: Approval, *, dry_run: bool = False) -> Repaired:
+def apply_repair(comparison_id: int, approval: Approval, *, dry_run: bool = False, take_over: bool = False) -> Repaired:
     """Do what the plan lists, as one ordinary batch, and compare again.
+
+    Args:
+        take_over: Abandon a batch of the job that is under way, or was left unfinished a moment ago.
 
     Raises:
         TerminalError: Nobody answers for it, or there is nothing to do.
@@ -93,7 +96,7 @@ def apply_repair(comparison_id: int, approval: Approval, *, dry_run: bool = Fals
         repair_id = book.approve_repair(made.comparison, approval, send, delete, is_dry_run=dry_run)
     run_key = f"repair__{repair_id}__{uuid.uuid4().hex[:8]}"
     request = RunRequest(
-        run_key, mode=Mode.REPAIR, dry_run=dry_run, reason=approval.reason, repairs=repair_id, take_over=False
+        run_key, mode=Mode.REPAIR, dry_run=dry_run, reason=approval.reason, repairs=repair_id, take_over=take_over
     )
     done = run_line(made.job, request)
     log.info(

@@ -42,10 +42,10 @@ def sampling(job: SyncJob, purpose: str, *mappings: Mapping) -> Iterator[psycopg
     """A read-only session on the job's source that can run these mappings."""
     keys = hash_keys.from_environment(frozenset().union(*(mapping.keys for mapping in mappings)))
     with (
+        telling(f"{job.id}: {purpose} of {job.source.table}"),
         connections.connect(
             job.source.connection, purpose=f"{job.id} {purpose}", lock_timeout_s=job.source.lock_timeout_s
         ) as session,
-        telling(f"{job.id}: {purpose} of {job.source.table}"),
     ):
         session.read_only = True
         session.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ  # two mappings see the same rows

@@ -45,7 +45,7 @@ def opened(purpose: str) -> Iterator[Ledger]:
 def install(folder: Path) -> list[str]:
     """Run the numbered files of include/ledger in order, in one transaction; returns their names. Idempotent."""
     files = sorted(folder.glob("[0-9][0-9][0-9]_*.sql"))
-    with connections.connect(CONNECTION, purpose="ledger install") as session, telling("installing the ledger"):
+    with telling("installing the ledger"), connections.connect(CONNECTION, purpose="ledger install") as session:
         session.execute("select pg_advisory_xact_lock(%s)", [INSTALL_LOCK])
         for file in files:
             session.execute(file.read_bytes())

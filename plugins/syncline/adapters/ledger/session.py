@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg.types.json import Jsonb
 
 from syncline.adapters.failures import telling
@@ -42,8 +43,14 @@ class LedgerSession:
         )
 
     def _one(self, query: str, *parameters: Any) -> dict[str, Any] | None:
-        return self._session.execute(query.encode(), parameters).fetchone()
+        with self._reading():
+            return self._session.execute(query.encode(), parameters).fetchone()
 
     def _all(self, query: str, *parameters: Any) -> list[dict[str, Any]]:
-        with telling("reading the ledger"):
+        with self._reading():
             return self._session.execute(query.encode(), parameters).fetchall()
+
+    def _reading(self) -> AbstractContextManager[None]:
+        """Within a change its own words say more about what failed."""
+        is_within = self._session.info.transaction_status is TransactionStatus.INTRANS
+        return nullcontext() if is_within else telling("reading the ledger")
