@@ -16,6 +16,9 @@ export DO_NOT_TRACK := 1
 export AIRFLOW__CORE__LOAD_EXAMPLES := False
 export AIRFLOW__COSMOS__ENABLE_TELEMETRY := False
 
+PROCESSES := --numprocesses logical --maxprocesses 4 --dist worksteal
+AIRFLOWS := tests/demo tests/faults/test_airflow.py # each starts a real one, which wants the machine for itself
+
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-once test faults soak check bench lock clean bootstrap
 
@@ -30,12 +33,13 @@ demo-once: bootstrap ## The same, then stop; exits non-zero if any batch is not 
 
 test: bootstrap ## Run all tests but the long ones, and the check beside them
 	@$(MAKE) --no-print-directory check & \
-	.venv/bin/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal; tests=$$?; \
+	.venv/bin/python -m pytest $(PROCESSES); tests=$$?; \
 	wait $$! || { echo "make: the check failed, see above" >&2; exit 1; }; \
 	exit $$tests
 
-faults: bootstrap ## Bring about every fault, also those that take minutes, root or a real Airflow
-	@exec .venv/bin/python -m pytest -m "long or not long" tests/faults tests/machines tests/integration/test_equality.py
+faults: bootstrap ## Run the long tests, too: every fault, those that take minutes, root or a real Airflow
+	@.venv/bin/python -m pytest -m long $(PROCESSES) $(AIRFLOWS:%=--ignore %); faults=$$?; \
+	.venv/bin/python -m pytest -m long $(AIRFLOWS) && exit $$faults
 
 soak: bootstrap ## Compare records a thousand times while a writer changes both sides
 	@exec .venv/bin/python -m pytest -s -m long tests/machines/test_comparison_soak.py

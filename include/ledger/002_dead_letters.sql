@@ -14,8 +14,10 @@ create table if not exists ledger.dead_letter (
     settled_by bigint references ledger.batch,    -- the batch that loaded or rejected the row again
     settled_at timestamptz
 );
-create unique index if not exists dead_letter_open_key
+-- Not unique: a source without a primary key may reject two rows of one key, and each of them is kept.
+create index if not exists dead_letter_open_by_key
     on ledger.dead_letter (job_id, source_key) where state = 'open';
+drop index if exists ledger.dead_letter_open_key;
 create index if not exists dead_letter_by_batch on ledger.dead_letter (batch_id);
 
 create table if not exists ledger.alert (

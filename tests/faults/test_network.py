@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from contextlib import ExitStack
+from ipaddress import IPv4Address
 from time import monotonic
 from typing import Any
 
@@ -225,10 +226,11 @@ def test_F49_a_network_that_goes_silent_in_mid_sentence_is_noticed_within_half_a
 class Cable:
     """A network namespace whose only way out is a cable that can be pulled: packets vanish, nobody says a word."""
 
-    OUTSIDE, INSIDE = "10.231.49.1", "10.231.49.2"  # private, and seen by this machine alone
-
     def __init__(self) -> None:
+        """Two private addresses, seen by this machine alone and by no other process of the tests."""
         self.name = f"sync{os.getpid()}"
+        network = IPv4Address("10.231.0.0") + os.getpid() % 2**14 * 4
+        self.outside, self.inside = str(network + 1), str(network + 2)
 
     def __enter__(self) -> Cable:
         try:
@@ -236,9 +238,9 @@ class Cable:
         except (FileNotFoundError, subprocess.CalledProcessError):
             pytest.skip("making a network namespace takes root, `ip`, and a system that lets it")
         self._ip("link", "add", f"{self.name}o", "type", "veth", "peer", "name", f"{self.name}i", "netns", self.name)
-        self._ip("addr", "add", f"{self.OUTSIDE}/30", "dev", f"{self.name}o")
+        self._ip("addr", "add", f"{self.outside}/30", "dev", f"{self.name}o")
         self._ip("link", "set", f"{self.name}o", "up")
-        self._ip("-n", self.name, "addr", "add", f"{self.INSIDE}/30", "dev", f"{self.name}i")
+        self._ip("-n", self.name, "addr", "add", f"{self.inside}/30", "dev", f"{self.name}i")
         self._ip("-n", self.name, "link", "set", f"{self.name}i", "up")
         return self
 
@@ -266,7 +268,7 @@ def test_F49_a_cable_that_is_pulled_is_noticed_within_half_a_minute(
     with Cable() as cable, ExitStack() as stack:
         for name in ("MDM", "PAYROLL", "LEDGER"):
             uri = os.environ[f"AIRFLOW_CONN_{name}"]
-            proxy = stack.enter_context(FaultProxy.before(uri, listen=cable.OUTSIDE))
+            proxy = stack.enter_context(FaultProxy.before(uri, listen=cable.outside))
             monkeypatch.setenv(f"AIRFLOW_CONN_{name}", proxy.uri(uri))
         _ = lab.job
         unwatched = "from syncline.adapters import liveness; liveness.watch = lambda *a: None"

@@ -11,6 +11,7 @@ from psycopg.conninfo import make_conninfo
 
 from syncline import steps
 from syncline.adapters.ledger import batches
+from syncline.adapters.target import staging
 from syncline.core.errors import BatchHeld, Fenced, SchemaDrift, TerminalError
 from syncline.core.values import Mode, RunRequest, State, Verdict
 from syncline.steps import looking
@@ -119,6 +120,29 @@ def test_a_repaired_row_settles_its_dead_letter(lab: Lab) -> None:
 
     assert "t1/bad" in lab.people()
     assert [row["state"] for row in lab.ledger("select state from ledger.dead_letter")] == ["resolved"]
+
+
+def test_rejected_rows_that_share_a_key_are_letters_of_their_own_and_are_settled_together(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A source without a primary key: `check --connect` refuses it, and a batch all the same loses nothing."""
+    monkeypatch.setattr(staging, "LETTERS_AT_ONCE", 1)
+    lab.sql("mdm", "alter table lab.person drop constraint person_pkey, alter person_id drop not null")
+    people = "('t1', {key}, 'Ann', 'never', now()), ('t1', {key}, 'Bob', 'never', now())"
+    for key in ("null", "'twice'"):
+        lab.sql("mdm", "insert into lab.person (tenant_id, person_id, name, born, updated_at) values "
+                + people.format(key=key))  # fmt: skip
+    lab.manifest["errors"]["rejected_ratio_max"] = 1
+
+    done = lab.run()
+
+    assert (done.counts.rejected_rows, done.verdict) == (4, Verdict.MATCHED)
+    letters = "select state, count(*) as n from ledger.dead_letter group by 1 order by 1"
+    assert lab.ledger(letters) == [{"state": "open", "n": 4}]
+    lab.sql("mdm", "delete from lab.person where person_id is null or name = 'Bob'")
+    lab.sql("mdm", "update lab.person set born = '1990-01-01', updated_at = now()")
+    assert lab.run().verdict is Verdict.MATCHED
+    assert "open" not in [row["state"] for row in lab.ledger(letters)]
 
 
 def test_a_dead_letter_excuses_only_a_row_that_the_source_still_has(lab: Lab) -> None:

@@ -49,13 +49,13 @@ class Letters(LedgerSession):
                 self._bury(batch, portion)
 
     def _bury(self, batch: Batch, letters: list[Letter]) -> None:
-        """Keep rejected rows, sealed; an older letter of the same row is superseded."""
+        """Keep rejected rows, sealed; letters that older batches wrote for the same keys are superseded."""
         vault = Vault.from_environment()
         rows = [_sealed(batch, letter, vault) for letter in letters]
         self._session.execute(
             "update ledger.dead_letter set state = 'superseded', settled_by = %s, settled_at = clock_timestamp()"
-            " where job_id = %s and state = 'open' and source_key = any(%s::jsonb[])",
-            [batch.batch_id, batch.job_id, [row[3] for row in rows]],
+            " where job_id = %s and state = 'open' and source_key = any(%s::jsonb[]) and batch_id <> %s",
+            [batch.batch_id, batch.job_id, [row[3] for row in rows], batch.batch_id],
         )
         self._session.cursor().executemany(
             "insert into ledger.dead_letter (job_id, batch_id, tenant_id, source_key, target_key, errors, payload,"
