@@ -468,8 +468,8 @@ class Control:
         self.calls.append((run_key, job_ids))
         return self.judged
 
-    def sign(self, control_run_id: int, *, is_approved: bool, signer: str, note: str) -> None:
-        self.calls.append((control_run_id, is_approved, signer, note))
+    def sign(self, control_run_id: int, *, is_approved: bool, signer: str, sha256: str, note: str) -> None:
+        self.calls.append((control_run_id, is_approved, signer, sha256, note))
 
 
 @pytest.fixture
@@ -589,11 +589,11 @@ def test_an_alert_is_open_until_somebody_signs(
         ("SYNC-008", "sign_off 3", "ada@example.org")
     ]
 
-    decision = {"is_approved": True, "signer": "ada", "note": ""}
+    decision = {"is_approved": True, "signer": "ada", "sha256": "ab", "note": ""}
     control.get_task("keep").work(context({("judge", "judged"): {"control_run_id": 3}, "sign_off": decision}))
 
     assert alerts == []
-    assert sync_008.calls == [(3, True, "ada", "")]
+    assert sync_008.calls == [(3, True, "ada", "ab", "")]
 
 
 def answer(
@@ -606,15 +606,16 @@ def answer(
         "responded_by_user": dict(zip(("id", "name"), user, strict=True)),
         "timedout": False,
     }
-    handed = {("judge", "judged"): {"verdict": verdict}}
+    handed = {("judge", "judged"): {"verdict": verdict, "sha256": "later"}, ("sign_off", "shown"): "ab"}
     return control.get_task("sign_off").execute_complete(context(handed), event)
 
 
 def test_the_decision_names_who_made_it(control: Any) -> None:
-    assert answer(control, SIGN) == {"is_approved": True, "signer": "ada", "note": ""}
+    signed = {"is_approved": True, "signer": "ada", "sha256": "ab", "note": ""}
+    assert answer(control, SIGN) == signed
     assert answer(control, SIGN, "seen", ("7", "ada"))["signer"] == "ada (7)"
     assert answer(control, SIGN, "seen", verdict="mismatched")["is_approved"]
-    assert answer(control, REJECT, " wrong day ") == {"is_approved": False, "signer": "ada", "note": "wrong day"}
+    assert answer(control, REJECT, " wrong day ") == signed | {"is_approved": False, "note": "wrong day"}
 
 
 @pytest.mark.parametrize("note", [None, "", "  "])
@@ -626,11 +627,11 @@ def test_a_rejection_needs_a_note_and_so_does_signing_what_is_not_matched(contro
 
 
 def test_a_rejected_report_is_kept_and_the_run_is_red(control: Any, sync_008: Control, alerts: list[Any]) -> None:
-    decision = {"is_approved": False, "signer": "ada", "note": "wrong day"}
+    decision = {"is_approved": False, "signer": "ada", "sha256": "ab", "note": "wrong day"}
 
     with pytest.raises(ReportRejected, match="ada rejected the report of control run 3"):
         control.get_task("keep").work(context({("judge", "judged"): {"control_run_id": 3}, "sign_off": decision}))
-    assert sync_008.calls == [(3, False, "ada", "wrong day")]
+    assert sync_008.calls == [(3, False, "ada", "ab", "wrong day")]
 
 
 def test_a_decision_that_nobody_made_is_not_kept(control: Any, sync_008: Control) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -70,6 +73,58 @@ def test_every_class_is_found_and_explained(synced: Lab) -> None:
     ]
     assert (done.identical_rows, done.mismatched_rows, done.excused_rows) == (PEOPLE - 2, 1, 0)
     assert done.match_ratio == done.raw_match_ratio == (PEOPLE - 2) / (PEOPLE + 1)
+
+
+@contextmanager
+def touching(lab: Lab, database: str, *statements: str) -> Iterator[None]:
+    """Somebody who runs the statements in turn, over and over, meanwhile."""
+    is_over = threading.Event()
+
+    def touch() -> None:
+        with psycopg.connect(lab.conninfo(database), autocommit=True) as session:
+            while not is_over.is_set():
+                for statement in statements:
+                    session.execute(statement.encode())
+
+    thread = threading.Thread(target=touch)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("database", "statement"),
+    [
+        ("payroll", "update lab.person set loaded_at = now() where person_no = 'p1'"),  # no field of the mapping
+        ("payroll", "update lab.person set name = 'Eve' || random() where person_no = 'p1'"),
+        ("mdm", "update lab.person set is_deleted = false where person_id = 'p1'"),
+    ],
+)
+def test_a_wrong_value_is_found_though_somebody_keeps_touching_its_row(
+    synced: Lab, database: str, statement: str
+) -> None:
+    synced.sql("payroll", "update lab.person set name = 'Eve' where person_no = 'p1'")
+
+    with touching(synced, database, statement):
+        done = compare(synced)
+
+    assert done.verdict is Verdict.MISMATCHED
+    assert differences(done) == [("t2/p1", "mismatched", "foreign_write", ("name",))]
+
+
+def test_what_its_source_changes_at_each_look_is_in_flight(synced: Lab) -> None:
+    """Even beside a hand that writes the copy: what it should be, nobody can say."""
+    with (
+        touching(synced, "mdm", "update lab.person set name = 'Ann ' || random() where person_id = 'p1'"),
+        touching(synced, "payroll", "update lab.person set name = 'Eve ' || random() where person_no = 'p1'"),
+    ):
+        done = compare(synced)
+
+    assert (done.verdict, done.excused_rows) == (Verdict.MATCHED, 1)
+    assert differences(done) == [("t2/p1", "mismatched", "in_flight", ("name",))]
 
 
 def test_compensating_errors_are_found(synced: Lab) -> None:

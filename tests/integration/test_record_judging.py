@@ -118,6 +118,7 @@ UNVERIFIED = {"verdict": Verdict.UNVERIFIED, "reason": "the copy cannot be hashe
         (compared(0, job=OTHER), "no record was found on either side"),
         (compared(job=OTHER, mismatched_rows=900), "its counts by class do not add up to its totals"),
         (compared(job=OTHER, excused_rows=3), "its counts by class do not add up to its totals"),
+        (compared(job=OTHER, identical_rows=1), "its counts by class do not add up to its totals"),
     ],
 )
 def test_one_job_that_proves_nothing_makes_all_unverified(second: Compared, because: str) -> None:

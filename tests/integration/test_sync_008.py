@@ -79,6 +79,12 @@ class Book:
             rows, rows, rows if is_excused else 0, is_excused, comparison_id,
         )  # fmt: skip
         self.lab.ledger(
+            "update ledger.record_count set rows = rows - %s where comparison_id = %s and record_class = 'identical'"
+            " and tenant_id = (select min(tenant_id) from ledger.record_count where comparison_id = %s"
+            "   and record_class = 'identical')",
+            rows, comparison_id, comparison_id,
+        )  # fmt: skip
+        self.lab.ledger(
             "insert into ledger.record_difference values (%s, %s, %s, 1, %s, %s, %s, %s, %s)",
             comparison_id, tenant, key or [tenant, "p1"], kind, cause, severity, is_excused, columns,
         )  # fmt: skip
@@ -256,7 +262,7 @@ def test_the_report_tells_both_rates_classes_causes_fields_tenants_and_the_cut_o
     of_job, *others = lines_of(run)
     assert (of_job["kind"], of_job["records"], of_job["match_ratio"]) == ("job", "1000", "0.98")
     assert sorted((line["kind"], line["record_class"], line["records"], line["key"]) for line in others) == [
-        ("count", "identical", "1000", ""),
+        ("count", "identical", "950", ""),
         ("count", "mismatched", "20", ""),
         ("count", "missing_in_target", "30", ""),
         ("key", "mismatched", "1", "tenant_id=t1 person_no=p7"),
@@ -303,7 +309,7 @@ def test_no_value_of_a_row_stands_anywhere(documented: Book) -> None:
     documented.differ(documented.compared(), 500, "critical", key=["t1", CANARY])
 
     run = judged()
-    sync_008.sign(run.control_run_id, is_approved=False, signer="head", note="no")
+    decide(run, is_approved=False, signer="head", note="no")
 
     written = dict(places(project.var()))
     assert {"report.html", "report.csv", "report_signed.html", "alerts.jsonl"} <= set(written)
@@ -408,6 +414,11 @@ def state(book: Book) -> dict[str, Any]:
     return book.lab.ledger("select state, signer, note from ledger.control_run")[0]
 
 
+def decide(run: ControlRun, **decision: Any) -> None:
+    """Somebody who has seen the report of this run."""
+    sync_008.sign(run.control_run_id, sha256=run.sha256, **decision)
+
+
 def audited(book: Book) -> list[str]:
     rows = book.lab.ledger("select event from ledger.audit where job_id = 'SYNC-008' order by audit_id")
     return [row["event"] for row in rows]
@@ -417,7 +428,7 @@ def test_a_report_is_signed_once_and_kept_with_its_signature(book: Book) -> None
     book.compared()
     run = judged()
 
-    sync_008.sign(run.control_run_id, is_approved=True, signer="head-of-payroll", note="as every month")
+    decide(run, is_approved=True, signer="head-of-payroll", note="as every month")
 
     assert state(book) == {"state": "signed", "signer": "head-of-payroll", "note": "as every month"}
     signed = (project.var() / run.html_path).with_name("report_signed.html").read_text()
@@ -426,9 +437,9 @@ def test_a_report_is_signed_once_and_kept_with_its_signature(book: Book) -> None
     assert "head-of-payroll" not in text_of(run)
     assert audited(book) == ["control_drafted", "control_signed"]
     assert sync_008.verify(run.control_run_id) == []
-    sync_008.sign(run.control_run_id, is_approved=True, signer="head-of-payroll", note="as every month")  # tried again
+    decide(run, is_approved=True, signer="head-of-payroll", note="as every month")  # tried again
     with pytest.raises(TerminalError, match="is signed already"):
-        sync_008.sign(run.control_run_id, is_approved=False, signer="somebody", note="")
+        decide(run, is_approved=False, signer="somebody", note="")
     with pytest.raises(TerminalError, match="is signed or refused"):
         judged()
     assert audited(book) == ["control_drafted", "control_signed"]
@@ -442,8 +453,20 @@ def test_a_report_that_is_being_replaced_is_not_signed(book: Book, monkeypatch: 
         judged()
 
     with pytest.raises(TerminalError, match="it is not judged"):
-        sync_008.sign(run.control_run_id, is_approved=True, signer="head")
+        decide(run, is_approved=True, signer="head")
     assert not (project.var() / run.html_path).with_name("report_signed.html").exists()
+
+
+def test_a_report_that_nobody_was_shown_is_not_signed(book: Book) -> None:
+    """Its task is cleared while the owner looks: what is kept now says something else."""
+    differing = book.compared()
+    run = judged()
+    book.differ(differing, 500)
+    assert judged().verdict is Verdict.MISMATCHED
+
+    with pytest.raises(TerminalError, match="was judged again since its report was shown"):
+        decide(run, is_approved=True, signer="head", note="as seen")
+    assert state(book)["state"] == "drafted"
 
 
 def test_of_two_who_decide_at_the_same_time_one_is_refused(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -455,16 +478,14 @@ def test_of_two_who_decide_at_the_same_time_one_is_refused(book: Book, monkeypat
 
         def while_another_refuses(*said: Any) -> Any:
             monkeypatch.setattr(control_report, "write_signed", write_signed)
-            others.append(
-                pool.submit(sync_008.sign, run.control_run_id, is_approved=False, signer="the slower", note="no")
-            )
+            others.append(pool.submit(decide, run, is_approved=False, signer="the slower", note="no"))
             waits = "select pid from pg_stat_activity where wait_event_type = 'Lock' and query like '%for update'"
             while not book.lab.ledger(waits):
                 pass
             return write_signed(*said)
 
         monkeypatch.setattr(control_report, "write_signed", while_another_refuses)
-        sync_008.sign(run.control_run_id, is_approved=True, signer="the quicker")
+        decide(run, is_approved=True, signer="the quicker")
 
         with pytest.raises(TerminalError, match="is signed already"):
             others[0].result(30)
@@ -477,17 +498,17 @@ def test_a_refusal_is_final_too(book: Book) -> None:
     book.compared()
     run = judged()
 
-    sync_008.sign(run.control_run_id, is_approved=False, signer="head", note="<b>look again</b>")
+    decide(run, is_approved=False, signer="head", note="<b>look again</b>")
 
     assert state(book)["state"] == "refused"
     assert "&lt;b&gt;look again" in (project.var() / run.html_path).with_name("report_signed.html").read_text()
     with pytest.raises(TerminalError, match="is refused already"):
-        sync_008.sign(run.control_run_id, is_approved=True, signer="head", note="changed my mind")
+        decide(run, is_approved=True, signer="head", note="changed my mind")
 
 
 def test_the_ledger_itself_keeps_what_was_signed(book: Book) -> None:
     book.compared()
-    sync_008.sign(judged().control_run_id, is_approved=True, signer="head")
+    decide(judged(), is_approved=True, signer="head")
 
     with pytest.raises(Exception, match="is signed: it is not changed any more"):
         book.lab.ledger("update ledger.control_run set verdict = 'mismatched'")
@@ -500,8 +521,8 @@ def test_what_is_not_matched_is_signed_with_a_reason_only(book: Book) -> None:
     run = judged()
 
     with pytest.raises(TerminalError, match="is mismatched: to sign it all the same, say why"):
-        sync_008.sign(run.control_run_id, is_approved=True, signer="head")
-    sync_008.sign(run.control_run_id, is_approved=True, signer="head", note="known since Monday, ticket 12")
+        decide(run, is_approved=True, signer="head")
+    decide(run, is_approved=True, signer="head", note="known since Monday, ticket 12")
 
     assert state(book)["state"] == "signed"
 
@@ -515,7 +536,7 @@ def test_a_report_whose_files_were_changed_is_not_signed(book: Book, name: str, 
     spoil(path)
 
     with pytest.raises(TerminalError, match=re.escape(path.name)):
-        sync_008.sign(run.control_run_id, is_approved=True, signer="head")
+        decide(run, is_approved=True, signer="head")
 
     assert state(book)["state"] == "drafted"
     assert len(sync_008.verify(run.control_run_id)) == 1
@@ -534,7 +555,7 @@ def test_a_hash_that_was_changed_in_the_ledger_is_seen_in_the_audit_trail(book: 
 def test_a_signed_report_that_was_changed_later_is_found(book: Book) -> None:
     book.compared()
     run = judged()
-    sync_008.sign(run.control_run_id, is_approved=True, signer="head")
+    decide(run, is_approved=True, signer="head")
     signed = (project.var() / run.html_path).with_name("report_signed.html")
     signed.write_text(signed.read_text().replace("head", "tail"))
 
@@ -559,4 +580,4 @@ def test_the_shell_tells_whether_the_kept_files_are_the_signed_ones(book: Book) 
 
 def test_a_run_that_is_not_there_is_said_so(book: Book) -> None:
     with pytest.raises(TerminalError, match="control run 99 is not in the ledger"):
-        sync_008.sign(99, is_approved=True, signer="head")
+        sync_008.sign(99, sha256="", is_approved=True, signer="head")

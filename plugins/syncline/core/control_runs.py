@@ -135,8 +135,12 @@ class Compared:
         """How far what the comparison says of itself is from what it counted by class and cause."""
         if self.summary is None:
             return 0
-        said, counted = self.summary, self.total
-        return abs(said.differing_rows - counted.differing_rows) + abs(said.excused_rows - counted.excused_rows)
+        said, counted = self.summary, RecordTally.of(self.counts)
+        return (
+            abs(said.identical_rows - counted.identical_rows)
+            + abs(said.differing_rows - counted.differing_rows)
+            + abs(said.excused_rows - counted.excused_rows)
+        )
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ CONTROL_DAG = "sync_008"
 OWNER, ONCALL = "SYNCLINE_SYNC_008_OWNER", "SYNCLINE_SYNC_008_ONCALL"
 BROKEN = "broken"  # XCom of `choose`: manifests that nobody can compare
 JUDGED = "judged"  # XCom of `judge`: handed on although the task then fails
+SHOWN = "shown"  # XCom of `sign_off`: the report that the owner is asked about
 SIGN, REJECT = "Sign", "Reject"
 log = logging.getLogger(__name__)
 
@@ -226,6 +227,7 @@ class SignOff(HITLOperator):
         self.subject = f"{CONTROL}: control run {judged['control_run_id']} is {judged['verdict']}. Sign the report"
         self.body = report_body(judged, reason(context))
         self.assigned_users = [{"id": user, "name": user} for user in signers()] or None
+        context["ti"].xcom_push(key=SHOWN, value=judged["sha256"])
         _tell_owner(judged)
         return super().execute(context)
 
@@ -239,7 +241,12 @@ class SignOff(HITLOperator):
                 f"{CONTROL_DAG}: the report is {verdict} and was {'signed' if is_approved else 'rejected'} without a "
                 f"note, which says why. Nothing was kept. Clear this task: the owner is asked again."
             )
-        return {"is_approved": is_approved, "signer": signer_of(answer["responded_by_user"]), "note": note}
+        return {
+            "is_approved": is_approved,
+            "signer": signer_of(answer["responded_by_user"]),
+            "note": note,
+            "sha256": context["ti"].xcom_pull(task_ids=self.task_id, key=SHOWN),
+        }
 
 
 def _tell_owner(judged: Mapping[str, Any]) -> None:

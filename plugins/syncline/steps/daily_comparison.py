@@ -1,10 +1,12 @@
 """The light look at every job, once a day: counts and checksums, and an alert where they do not match.
 
-A copy that differs is one thing, whether the day's look or SYNC-008 finds it: both speak of the same alert, and a copy
-that matches again closes it. What the severity of the differing fields does not decide, the manifest's does.
+A copy that differs is looked at once more, with its fields: which of them differ decides who is told. It is one thing,
+whether the day's look or SYNC-008 finds it: both speak of the same alert, and a copy that matches again closes it.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from syncline.core.alerts import OF_FIELD, Alert
 from syncline.core.job import SyncJob
@@ -22,6 +24,8 @@ def compare_daily(job: SyncJob, request: ComparisonRequest) -> ComparisonSummary
         SynclineError: No answer; nobody is told, the failed task does that.
     """
     found = compare_records(job, request)
+    if found.verdict is Verdict.MISMATCHED and found.depth is not Depth.RECORDS:
+        found = compare_records(job, replace(request, depth=Depth.RECORDS))
     if found.verdict is Verdict.MISMATCHED:
         alerting.over(job.id, CONTROL, UNVERIFIED)  # one that matched has closed both kinds when it was recorded
     if found.verdict is not Verdict.MATCHED:
@@ -38,6 +42,5 @@ def _alert(job: SyncJob, found: ComparisonSummary) -> Alert:
         f"{found.identical_rows + found.differing_rows:,}. Look: `syncline diff {job.id}` and "
         f"docs/runbooks/records-differ.md"
     )
-    is_known = found.severity is not None and found.depth is Depth.RECORDS  # checksums know no fields
-    severity = OF_FIELD[found.severity] if is_known and found.severity else None
+    severity = OF_FIELD[found.severity] if found.severity is not None else None
     return alerting.alert(job, None, CONTROL, because, kind=DIFFERENCES, severity=severity)

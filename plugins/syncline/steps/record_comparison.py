@@ -14,7 +14,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -390,13 +390,14 @@ class _Comparison:
 
     def _record(self, there: Records) -> ComparisonSummary:
         counts: list[RecordCount] = []
-        of_source: Counter[str] = Counter()  # tenant -> rows of the source whose keys differ
+        of_source: Counter[str] = Counter()
         for tenant, kind, cause, severity, is_excused, columns, rows, here_rows in there.counts():
             words = (RecordClass(kind), Cause(cause), severity, is_excused, rows, tuple(columns))
             counts.append(RecordCount(tenant, *words))
             of_source[tenant] += here_rows
-        summary = self._summary(counts, of_source.total())
-        counts += self._identical(of_source, summary.identical_rows)
+        identical = self._identical(of_source)
+        summary = self._summary(counts, sum(count.rows for count in identical))
+        counts += identical
         with closing(there.found(KEYS_KEPT_MAX)) as found:
             self.book.compared(
                 summary,
@@ -407,11 +408,10 @@ class _Comparison:
             )
         return summary
 
-    def _summary(self, counts: list[RecordCount], differing_of_source: int) -> ComparisonSummary:
+    def _summary(self, counts: list[RecordCount], identical: int) -> ComparisonSummary:
         rows = {kind: sum(c.rows for c in counts if c.record_class is kind) for kind in RecordClass}
         excused = sum(c.rows for c in counts if c.is_excused)
         differing = sum(rows.values())
-        identical = max(0, self.seen.sampled_rows - differing_of_source)
         keys = identical + differing
         source_rows, target_rows = sum(self.seen.source_rows.values()), self.seen.target_rows
         verdict, reason = Verdict.MATCHED if differing == excused else Verdict.MISMATCHED, ""
@@ -441,11 +441,15 @@ class _Comparison:
             reason=reason,
         )
 
-    def _identical(self, differing: Mapping[str, int], identical_rows: int) -> list[RecordCount]:
-        """Identical records per tenant; of a sample only in total."""
-        rows = {tenant: counted - differing.get(tenant, 0) for tenant, counted in sorted(self.seen.source_rows.items())}
+    def _identical(self, differing: Counter[str]) -> list[RecordCount]:
+        """Identical records per tenant; of a sample only in total. None where what differs has come since the cut-off.
+
+        Args:
+            differing: Tenant -> rows of the source whose keys differ.
+        """
+        rows = {tenant: counted - differing[tenant] for tenant, counted in sorted(self.seen.source_rows.items())}
         if self.request.sample_ratio is not None:
-            rows = {TOTAL: identical_rows}
+            rows = {TOTAL: self.seen.sampled_rows - differing.total()}
         return [
             RecordCount(tenant, RecordClass.IDENTICAL, None, None, False, max(0, number))
             for tenant, number in rows.items()

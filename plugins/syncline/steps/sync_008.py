@@ -107,10 +107,11 @@ def judge(run_key: str, job_ids: Sequence[str]) -> ControlRun:
     )
 
 
-def sign(control_run_id: int, *, is_approved: bool, signer: str, note: str = "") -> None:
+def sign(control_run_id: int, *, is_approved: bool, signer: str, sha256: str, note: str = "") -> None:
     """Record what the control's owner decided about the report, and keep the report with the signature beside it.
 
     Args:
+        sha256: Of the report that was shown: a run that is judged again has another.
         signer: Who decided, as the place where it was decided knows them.
         note: Needed to sign what is not `matched`: why it is accepted.
 
@@ -123,6 +124,11 @@ def sign(control_run_id: int, *, is_approved: bool, signer: str, note: str = "")
         if (run.state, run.signer, run.note) == (state, signer, note):
             return  # a task that died after it had recorded this, and is tried again
         kept = _require_open(run)
+        if sha256 != kept.html_sha256:
+            raise TerminalError(
+                f"control run {control_run_id} was judged again since its report was shown: what was decided is about "
+                f"another report. Nothing was recorded. Clear `sign_off`: the owner is asked again."
+            )
         if not signer:
             raise TerminalError(f"control run {control_run_id}: a decision needs a name. Nothing was recorded.")
         if is_approved and not run.verdict.ok and not note:

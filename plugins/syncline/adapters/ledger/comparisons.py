@@ -238,7 +238,8 @@ class Comparisons(Batches):
 
     def _follow_drift(self, summary: ComparisonSummary, *, is_whole: bool) -> None:
         """Drift begins with the first difference that is not excused, and ends when everything was looked at; so do
-        its alerts, whoever asked for the comparison.
+        its alerts, whoever asked for the comparison. What was seen after this one began, it cannot end: it may go on
+        with checksums of an earlier try.
         """
         if summary.unexcused_rows > 0:
             self._session.execute(
@@ -256,10 +257,17 @@ class Comparisons(Batches):
         elif summary.verdict is Verdict.MATCHED and is_whole:
             self._session.execute(
                 "update ledger.drift set closed_at = clock_timestamp(), closed_comparison_id = %s,"
-                " last_comparison_id = %s where job_id = %s and closed_at is null",
-                [summary.comparison_id, summary.comparison_id, summary.job_id],
+                " last_comparison_id = %s where job_id = %s and closed_at is null and not exists"
+                " (select from ledger.comparison as seen, ledger.comparison as mine where mine.comparison_id = %s"
+                "   and seen.comparison_id = drift.last_comparison_id and seen.ended_at > mine.started_at)",
+                [summary.comparison_id, summary.comparison_id, summary.job_id, summary.comparison_id],
             )
-            self._close("job_id = %s and control = 'SYNC-008'", [summary.job_id], "all records match")
+            self._close(
+                "job_id = %s and control = 'SYNC-008' and coalesce(last_seen_at, raised_at) <"
+                " (select started_at from ledger.comparison where comparison_id = %s)",
+                [summary.job_id, summary.comparison_id],
+                "all records match",
+            )
 
 
 def summary_of(row: dict[str, Any]) -> ComparisonSummary:

@@ -31,9 +31,7 @@ select job.job_id, job.criticality, job.source_system, job.target_system, job.sl
            as pending_alerts,
        (select count(*) from ledger.alert as a where a.job_id = job.job_id and a.closed_at is null
            and a.escalates is null) as open_alerts,
-       (select c.verdict from ledger.comparison as c where c.job_id = job.job_id and c.ended_at is not null
-           order by c.comparison_id desc limit 1) as compared_verdict,
-       (select max(c.ended_at) from ledger.comparison as c where c.job_id = job.job_id) as compared_at,
+       compared.verdict as compared_verdict, compared.ended_at as compared_at,
        (select first_seen_at from ledger.drift as d where d.job_id = job.job_id and d.closed_at is null)
            as drifts_since,
        -- as in dbt_project/models/intermediate/int_sync__job.sql: whatever wrote the target has been covered since
@@ -47,6 +45,13 @@ left join lateral (
     select * from ledger.batch where batch.job_id = job.job_id and not is_dry_run order by batch_id desc limit 1
 ) as batch on true
 left join ledger.watermark as mark on mark.job_id = job.job_id
+-- As dbt_project/models/pub/pub_reconciliation.sql: what compares less than every record can refute and cannot prove.
+left join lateral (
+    select verdict, ended_at from ledger.comparison as c
+    where c.job_id = job.job_id and ended_at is not null and (tenants is null or verdict = 'mismatched')
+    order by tenants is null and sample_ratio is null or verdict = 'mismatched' desc, ended_at desc, comparison_id desc
+    limit 1
+) as compared on true
 where %s::text is null or job.job_id = %s
 order by job.job_id
 """

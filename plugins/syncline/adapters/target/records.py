@@ -45,7 +45,10 @@ META = {
     "look": "integer", "tenant": "text", "key": "text[]", "key_hash": "bigint", "class": "text", "columns": "text[]",
     "cause": "text", "severity": "text", "is_excused": "boolean", "here_hash": "bigint", "there_hash": "bigint",
     "here_version": "bigint", "there_version": "bigint", "here_rows": "bigint",
+    "is_owed": "boolean", "kept_class": "boolean", "kept_values": "boolean",  # at each look so far
 }  # fmt: skip
+VALUES = ("0here_hash", "0there_hash")
+VERSIONS = ("0here_version", "0there_version")
 
 
 class Records(RecordStatement):
@@ -167,21 +170,22 @@ class Records(RecordStatement):
     def settle(self, look: int) -> int:
         """Compare a look with the one before, if any; returns how many records must be looked at once more.
 
-        What is gone has settled; what is excused needs no second look; what stands as it stood is believed.
+        What is gone has settled; what is excused needs no second look; what stands as it stood, untouched, is believed.
         """
-        told = ["0class", "0here_hash", "0there_hash", "0here_version", "0there_version"]
-        names = [*told, *self.job.target.key]  # a key that could not be mapped is NULL
-        same = sql.SQL(" and ").join(
-            sql.SQL("o.{n} is not distinct from n.{n}").format(n=sql.Identifier(name)) for name in names
-        )
-        # By the hash of the key first: NULL makes every other comparison a loop over all pairs.
-        same = sql.SQL('o."0key_hash" = n."0key_hash" and {}').format(same)
-        parts = {"found": FOUND, "same": same, "look": sql.Literal(look)}
+        parts = {
+            "found": FOUND, "look": sql.Literal(look), "values": _stands(*VALUES),
+            # By the hash of the key first: a key that could not be mapped is NULL, and NULL makes every other
+            # comparison a loop over all pairs.
+            "same": sql.SQL('o."0key_hash" = n."0key_hash" and {}').format(_stands(*self.job.target.key)),
+            "untouched": _stands("0class", *VALUES, *VERSIONS),
+        }  # fmt: skip
         with self._transaction("settling the comparison"):
-            self._session.execute(  # what stands in both looks is settled: look 0
+            self._session.execute(  # what is settled: look 0
                 sql.SQL(
-                    'update {found} as n set "0look" = 0 from {found} as o where n."0look" = {look}'
-                    ' and o."0look" = {look} - 1 and {same}'
+                    'update {found} as n set "0look" = case when {untouched} then 0 else {look} end,'
+                    ' "0kept_class" = o."0kept_class" and o."0class" = n."0class",'
+                    ' "0kept_values" = o."0kept_values" and {values}'
+                    ' from {found} as o where n."0look" = {look} and o."0look" = {look} - 1 and {same}'
                 ).format(**parts)
             )
             self._session.execute(sql.SQL('delete from {found} where "0look" between 1 and {look} - 1').format(**parts))
@@ -193,14 +197,18 @@ class Records(RecordStatement):
             return int((row.fetchone() or (0,))[0])
 
     def give_up(self) -> None:
-        """What changed at each look is in flight: nobody can say what it should be."""
+        """End the looks at rows that somebody kept touching.
+
+        What differed in the same way at each of them differs, and so does what the source has long settled. The rest is
+        in flight: nobody can say what it should be.
+        """
+        in_flight = sql.SQL(
+            'update {} set "0cause" = %s, "0is_excused" = true'
+            ' where "0look" > 0 and not ("0kept_class" and ("0kept_values" or "0is_owed" is not true))'
+        )
         with self._transaction("settling the comparison"):
-            self._session.execute(
-                sql.SQL('update {} set "0cause" = %s, "0is_excused" = true, "0look" = 0 where "0look" > 0').format(
-                    FOUND
-                ),
-                [Cause.IN_FLIGHT],
-            )
+            self._session.execute(in_flight.format(FOUND), [Cause.IN_FLIGHT])
+            self._session.execute(sql.SQL('update {} set "0look" = 0').format(FOUND))
 
     def unsettled(self, limit: int) -> list[tuple[int, list[str | None]]]:
         """Hash and key of the records that must be looked at once more."""
@@ -242,6 +250,13 @@ class Records(RecordStatement):
             if error.sqlstate == TENANT_REFUSED:
                 raise TenantRefused(self.job.id, 0) from None
             raise
+
+
+def _stands(*names: str) -> Composable:
+    """Over two looks at a record, the older `o` and the newer `n`: these are what they were."""
+    return sql.SQL(" and ").join(
+        sql.SQL("o.{n} is not distinct from n.{n}").format(n=sql.Identifier(name)) for name in names
+    )
 
 
 @contextmanager
