@@ -181,6 +181,25 @@ def test_rejected_rows_wait_in_dead_letters(synced: Lab) -> None:
     ]
 
 
+def test_a_row_that_waits_does_not_hide_another_hand(synced: Lab) -> None:
+    synced.hub({"person_id": "p2", "born": "not a day"}, {"person_id": "p4", "name": "Zoe"})
+    synced.run()
+    synced.sql("payroll", "update lab.person set name = 'Eve' where person_no = 'p2'")
+
+    assert differences(compare(synced)) == [("t1/p2", "mismatched", "foreign_write", ())]
+
+
+def test_a_job_that_never_ran_is_compared_for_the_tenants_of_its_source(lab: Lab) -> None:
+    lab.sql("payroll", f"delete from syncline.job_tenant; insert into syncline.job_tenant values ('{JOB}', '*')")
+    lab.sql("payroll", "insert into lab.person values ('t1', 'p9', 'Eve', null, now())")
+
+    with pytest.raises(TerminalError, match="whose rows to look at is unknown.*`--tenant NAME` looks at one"):
+        compare(lab)
+    assert differences(compare(lab, tenants=("t1",))) == [("t1/p9", "missing_in_source", "foreign_write", ())]
+    lab.hub({"person_id": "p1"})
+    assert [key for key, *_ in differences(compare(lab))] == ["t1/p1", "t1/p9"]
+
+
 def test_what_a_held_batch_has_read_waits_for_a_person(synced: Lab) -> None:
     synced.manifest["errors"] = {"rejected_ratio_max": 0.0, "severity": "ticket"}
     synced.hub({"person_id": "p2", "name": "Zoe"}, {"person_id": "p4", "born": "not a day"})
@@ -358,11 +377,14 @@ def test_the_shell_says_it_in_words_in_json_and_by_its_exit_code(synced: Lab) ->
 
     synced.sql("payroll", "update lab.person set name = 'Ann 1', born = '1990-01-01' where person_no = 'p1'")
     assert synced.shell("diff", JOB).returncode == 0
-    assert synced.shell("diff", JOB, "--strict").returncode == 1
+    strictly = synced.shell("diff", JOB, "--strict", "--json")
+    assert (strictly.returncode, json.loads(strictly.stdout)["verdict"]) == (1, "mismatched")
 
     unreachable = synced.shell("diff", JOB, "--json", AIRFLOW_CONN_PAYROLL="postgresql://x@127.0.0.1:1/x")
     assert (unreachable.returncode, json.loads(unreachable.stdout)["verdict"]) == (2, "unverified")
     assert synced.shell("diff", JOB, "--sample", "200%").returncode == 2
+    nobody = synced.shell("diff", "no__such__job", "--json")
+    assert (nobody.returncode, json.loads(nobody.stdout)["verdict"]) == (2, "unverified")
 
 
 def test_drift_begins_and_ends_with_what_comparisons_find(synced: Lab) -> None:
@@ -535,10 +557,25 @@ def test_ranges_with_many_rows_are_divided_further(synced: Lab, monkeypatch: pyt
 
 
 NUMBERS = ("0", "1", "-1", "5", "-5", "10000", "-10000", "0.0001", "'NaN'", "'Infinity'", "'-Infinity'", "null")
-DAYS = ("'2000-01-01'", "'2000-01-02'", "'1999-12-31'", "'infinity'", "'-infinity'", "null")
+DAYS = (
+    "'2000-01-01'", "'2000-01-02'", "'1999-12-31'", "'infinity'", "'2000-09-13'", "'-infinity'", "'2001-05-27'", "null",
+)  # fmt: skip
+MOMENTS = (  # PostgreSQL's own hash takes the second of a pair for the first
+    "'2000-01-01 00:00:00.000001'", "'2000-01-01 01:11:34.967296'", "'2022-03-08 08:28:21'", "'2026-12-18 23:21:12'",
+    "'9999-12-31 23:59:59.999998'", "'9999-12-31 23:59:59.999999'", "'1970-01-01'", "'4714-11-24 BC'", "'infinity'",
+    "'-infinity'", "null",
+)  # fmt: skip
+TIMES = ("'00:00:00.000001'", "'01:11:34.967296'", "'00:00'", "'24:00'", "null")
+ZONED = ("'00:00:00.000001+00'", "'01:11:34.967296+00'", "'00:00+00'", "'00:00+01'", "'23:00-01'", "null")
 
 
-@pytest.mark.parametrize(("kind", "values"), [("numeric", NUMBERS), ("date", DAYS)])
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("numeric", NUMBERS), ("date", DAYS), ("timestamp", MOMENTS), ("timestamptz", MOMENTS), ("time", TIMES),
+        ("timetz", ZONED),
+    ],
+)  # fmt: skip
 def test_no_two_pairs_of_values_have_one_hash(lab: Lab, kind: str, values: tuple[str, ...]) -> None:
     """What two fields of a row exchange, or change by the same, must not cancel."""
     for before in range(4):

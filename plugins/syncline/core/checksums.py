@@ -23,6 +23,12 @@ from syncline.core.types import PgType
 NOT_HELD = 7_205_761  # in place of a hash: of a source row that its copy should not hold; any number
 ROWS_PER_RANGE = 4  # measured: of 2,000,000 rows with 1 % changed at random, 5 % are read again
 BITS_MAX = 20  # a million ranges: 40 MB in the worker, whatever the table's size
+# A moment's own hash folds its 64 bits into 32, so moments 71 minutes apart may have one. Seconds as a float lose none
+# while they can tell microseconds; farther away the two together tell each from each.
+MOMENT = (
+    "hashfloat8extended(date_part('epoch', {{v}}), {{n}}) # case when ({{v}}) between {kind} '1700-01-01Z'"
+    " and {kind} '2240-01-01Z' then 0 else timestamp_hash_extended({utc}, {{n}}) end"
+)
 # What hashes a value without making a record of it. A numeric's hash leaves out its sign and what is no number, and
 # ends with its weight as it is: it is hashed once more, or what two fields of a row exchange would cancel.
 DIRECT = {
@@ -33,17 +39,16 @@ DIRECT = {
     "double precision": "hashfloat8extended(({v}) + 0, {n})",
     "boolean": "hashint4extended(({v})::integer, {n})",
     "uuid": "uuid_hash_extended({v}, {n})",
-    "timestamp": "timestamp_hash_extended({v}, {n})",
-    "timestamptz": "timestamp_hash_extended(({v}) at time zone 'UTC', {n})",
+    "timestamp": MOMENT.format(kind="timestamp", utc="{v}"),
+    "timestamptz": MOMENT.format(kind="timestamptz", utc="({v}) at time zone 'UTC'"),
     "date": "case when isfinite({v}) then hashint4extended(({v}) - date '2000-01-01', {n})"
-    " when ({v}) > date '2000-01-01' then hashint8extended(1::bigint << 40, {n})"
-    " when ({v}) < date '2000-01-01' then hashint8extended(1::bigint << 41, {n}) end",
+    " else hashtextextended(({v})::text, {n}) end",
 }
 # Of a number with a limit, which cannot be infinite; NaN is none of the others' hash.
 BOUNDED = "hashtextextended('', hash_numeric_extended({v}, {n}) # case when ({v}) < 0 then 1::bigint << 40 else 0 end)"
 COMPARABLE_SINCE = 140000  # server version: hash_record_extended, bit_xor
-# Types without a hash, or whose hash calls different spellings equal (a month and 30 days).
-BY_TEXT = frozenset({"json", "money", "interval"})
+# Types without a hash, whose hash calls different spellings equal (a month and 30 days), or folds them into 32 bits.
+BY_TEXT = frozenset({"json", "money", "interval", "time", "timetz"})
 # By family: what every column of it can be cast to without a loss. Equal numbers have one hash, whatever their scale.
 WIDEST = {"text": "text", "number": "numeric", "float": "double precision", "inet": "inet"}
 

@@ -36,7 +36,7 @@ class RecordClass(StrEnum):
 
 
 class Cause(StrEnum):
-    """Why a record differs, as far as can be shown. The first that holds, in this order, is told."""
+    """Why a record differs, as far as can be shown; adapters/target/record_statement.py decides which is told."""
 
     IN_FLIGHT = "in_flight"  # the source changed after the cut-off of the last published batch: the next one brings it
     OVERDUE = "overdue"  # the same, but longer ago than the manifest's SLA promises
@@ -117,7 +117,7 @@ class ComparisonSummary:
         match_ratio: The same, excused ones left out of the differences.
         severity: The worst of what is not excused; None without any.
         sample_ratio, confidence: Of a sample: its share, and how sure it is that at most one row in a thousand differs
-            where none was found, 0 to 1.
+            after what was found, 0 to 1.
         reason: Why it is unverified.
     """
 

@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, Any
 
 import typer
@@ -91,20 +91,24 @@ def diff(
         done = compare_records(job, request)
         with ledger.opened("diff") as book:
             counts, found = book.record_counts(done.comparison_id), book.differences(done.comparison_id, show)
-    except typer.BadParameter:
-        raise
+    except typer.BadParameter as error:
+        if not as_json:
+            raise
+        _tell_failure(job_id, error.message, as_json)
+        raise typer.Exit(EXIT[Verdict.UNVERIFIED]) from None
     except (Exception, KeyboardInterrupt) as error:  # whatever ends it, nothing was found out: never exit code 1
         said = str(error) if isinstance(error, SynclineError) else type(error).__name__
         if isinstance(error, KeyboardInterrupt):
             said = "it was interrupted; --resume goes on with it"
         _tell_failure(job_id, said, as_json)
         raise typer.Exit(EXIT[Verdict.UNVERIFIED]) from None
+    if strict and done.verdict is Verdict.MATCHED and done.differing_rows > 0:
+        done = replace(done, verdict=Verdict.MISMATCHED)
     if as_json:
         print(json.dumps(_as_json(job, done, counts, found, unmask), ensure_ascii=False, indent=2))
     else:
         _print(job, done, counts, found, unmask)
-    is_strictly_wrong = strict and done.verdict is Verdict.MATCHED and done.differing_rows > 0
-    raise typer.Exit(EXIT[Verdict.MISMATCHED if is_strictly_wrong else done.verdict])
+    raise typer.Exit(EXIT[done.verdict])
 
 
 @repair.command("plan")

@@ -119,6 +119,8 @@ def compare_records(job: SyncJob, request: ComparisonRequest, *, settle_s: float
 def _require_sensible(job: SyncJob, request: ComparisonRequest) -> None:
     if request.tenants and job.tenant_column is None:
         raise TerminalError(f"{job.id}: its rows belong to no tenant, so none can be asked for. Nothing was compared.")
+    if request.tenants is not None and not all(request.tenants):
+        raise TerminalError(f"{job.id}: a tenant that was asked for has no name. Nothing was compared.")
     if request.sample_ratio is not None and not 0 < request.sample_ratio < 1:
         raise TerminalError("a sample is above 0 % and below 100 % of the keys; without --sample all are compared")
 
@@ -200,6 +202,9 @@ class _Comparison:
                         f"{self.job.id}: the target does not grant tenants that were asked for: {', '.join(unseen)}. "
                         f"Nothing was compared. Ask for others, or have its owner add them to syncline.job_tenant."
                     )
+                if not asked and self.job.tenant_column is not None:  # nobody's rows: nothing could be seen
+                    self._require_tenants(here, known, grants)
+                    continue
                 target_as_of = stack.enter_context(there.looking(asked))
                 if not self.seen.source_rows:
                     self.seen.source_rows = here.count_living(self.batch)
@@ -208,6 +213,14 @@ class _Comparison:
                         continue
                 yield here, target_as_of
                 return
+
+    def _require_tenants(self, here: Source, known: set[str], grants: set[str]) -> None:
+        self.seen.source_rows = here.count_living(self.batch)
+        if not scope(self.job, self.batch, {*self.seen.source_rows} | known, grants):
+            raise TerminalError(
+                f"{self.job.id}: whose rows to look at is unknown: the source has none, no batch ever had one, and the "
+                f"target's grant `*` names no tenant. Nothing was compared. `--tenant NAME` looks at one."
+            )
 
     @property
     def _standing(self) -> Standing:
@@ -416,7 +429,8 @@ class _Comparison:
         source_rows, target_rows = sum(self.seen.source_rows.values()), self.seen.target_rows
         verdict, reason = Verdict.MATCHED if differing == excused else Verdict.MISMATCHED, ""
         if keys == 0:
-            verdict, reason = Verdict.UNVERIFIED, "no record on either side: nothing was compared"
+            where = "on either side" if self.request.sample_ratio is None else "fell into the sample"
+            verdict, reason = Verdict.UNVERIFIED, f"no record {where}: nothing was compared"
         elif identical == 0 and verdict is Verdict.MATCHED:
             verdict, reason = Verdict.UNVERIFIED, "no record is the same on both sides: what is expected proves nothing"
         return ComparisonSummary(

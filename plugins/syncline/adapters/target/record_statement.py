@@ -196,7 +196,7 @@ class RecordStatement(TargetSession):
         )
 
     def _cause(self, standing: Standing) -> Composable:
-        """Why: the first that can be shown, in the order of `Cause`."""
+        """Why: the first that can be shown."""
         on_its_way = template(
             'case when "0overdue" then {late} else {flying} end',
             late=sql.Literal(Cause.OVERDUE.value),
@@ -215,7 +215,7 @@ class RecordStatement(TargetSession):
             ' when "0owed" and (class <> \'mismatched\' or "0ours") then {on_its_way}'
             " when class <> 'missing_in_source' then case"
             "   when {waits} and (class <> 'mismatched' or \"0ours\") then {c_dead_letter}"
-            '   when "0rejected" then {c_unknown}'
+            '   when "0rejected" and coalesce("0ours", true) then {c_unknown}'
             "   when class = 'missing_in_target'"
             "     then case when {marked} then {c_conflict_kept} when {promised} then {c_foreign_write}"
             "     else {c_unknown} end"

@@ -193,7 +193,8 @@ class TargetSession:
             yield
 
     def _doing(self, what: str) -> str:
-        return f"{self.job.id}: batch {self.batch.batch_id}: {what} at '{self.job.target.connection}'"
+        batch = f"batch {self.batch.batch_id}: " if self.batch.batch_id else ""  # a comparison has none
+        return f"{self.job.id}: {batch}{what} at '{self.job.target.connection}'"
 
 
 def listed(parts: Iterable[Composable]) -> Composable:

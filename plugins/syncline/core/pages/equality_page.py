@@ -55,8 +55,8 @@ Equal is what the loader calls unchanged, whatever type the copy's column has (a
 
 ## How it is compared
 
-Both servers hash a spelling of each value that is the same for equal values: a number by its bytes without trailing
-zeros, a text in the form that `ignore` leaves, a tolerance by the bucket in which the value lies. Equal spellings are
+Both servers hash a spelling of each value that is the same for equal values: a number without trailing zeros, a text in
+the form that `ignore` leaves, a tolerance by the bucket in which the value lies. Equal spellings are
 equal values. Where spellings differ, both versions of the record meet in one server, which judges them exactly.
 
 A column under a collation that calls 'a' and 'A' one letter is judged by that collation, as the loader's statement is;
