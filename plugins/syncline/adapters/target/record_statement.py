@@ -105,8 +105,8 @@ class RecordStatement(TargetSession):
             " case when class <> 'duplicate_key' then here_hash end,"
             " case when class <> 'duplicate_key' then there_hash end,"
             " case when class <> 'duplicate_key' then here_version end,"
-            " case when class <> 'duplicate_key' then there_version end, {rows},"
-            " case when class <> 'duplicate_key' then \"0owed\" end, {first}, {first} from caused as r"
+            " case when class <> 'duplicate_key' then there_version end, {rows}, {first}, {first}, {first}"
+            " from caused as r"
             ' where not exists (select from {found} as z where z."0look" = 0 and {settled})'
         ).format(
             key=listed(value for value, _ in typed.values()),

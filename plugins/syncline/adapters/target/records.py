@@ -45,10 +45,10 @@ META = {
     "look": "integer", "tenant": "text", "key": "text[]", "key_hash": "bigint", "class": "text", "columns": "text[]",
     "cause": "text", "severity": "text", "is_excused": "boolean", "here_hash": "bigint", "there_hash": "bigint",
     "here_version": "bigint", "there_version": "bigint", "here_rows": "bigint",
-    "is_owed": "boolean", "kept_class": "boolean", "kept_values": "boolean",  # at each look so far
+    "kept_class": "boolean", "kept_values": "boolean", "kept_source": "boolean",  # at each look so far
 }  # fmt: skip
-VALUES = ("0here_hash", "0there_hash")
-VERSIONS = ("0here_version", "0there_version")
+VALUES, VERSIONS = ("0here_hash", "0there_hash"), ("0here_version", "0there_version")
+SOURCE = ("0here_hash", "0here_version")
 
 
 class Records(RecordStatement):
@@ -173,7 +173,7 @@ class Records(RecordStatement):
         What is gone has settled; what is excused needs no second look; what stands as it stood, untouched, is believed.
         """
         parts = {
-            "found": FOUND, "look": sql.Literal(look), "values": _stands(*VALUES),
+            "found": FOUND, "look": sql.Literal(look), "values": _stands(*VALUES), "source": _stands(*SOURCE),
             # By the hash of the key first: a key that could not be mapped is NULL, and NULL makes every other
             # comparison a loop over all pairs.
             "same": sql.SQL('o."0key_hash" = n."0key_hash" and {}').format(_stands(*self.job.target.key)),
@@ -184,7 +184,7 @@ class Records(RecordStatement):
                 sql.SQL(
                     'update {found} as n set "0look" = case when {untouched} then 0 else {look} end,'
                     ' "0kept_class" = o."0kept_class" and o."0class" = n."0class",'
-                    ' "0kept_values" = o."0kept_values" and {values}'
+                    ' "0kept_values" = o."0kept_values" and {values}, "0kept_source" = o."0kept_source" and {source}'
                     ' from {found} as o where n."0look" = {look} and o."0look" = {look} - 1 and {same}'
                 ).format(**parts)
             )
@@ -199,12 +199,12 @@ class Records(RecordStatement):
     def give_up(self) -> None:
         """End the looks at rows that somebody kept touching.
 
-        What differed in the same way at each of them differs, and so does what the source has long settled. The rest is
-        in flight: nobody can say what it should be.
+        What differed in the same way at each of them differs, and so does what only the copy's hand kept changing. The
+        rest is in flight: nobody can say what it should be.
         """
         in_flight = sql.SQL(
             'update {} set "0cause" = %s, "0is_excused" = true'
-            ' where "0look" > 0 and not ("0kept_class" and ("0kept_values" or "0is_owed" is not true))'
+            ' where "0look" > 0 and not ("0kept_class" and ("0kept_values" or "0kept_source"))'
         )
         with self._transaction("settling the comparison"):
             self._session.execute(in_flight.format(FOUND), [Cause.IN_FLIGHT])
