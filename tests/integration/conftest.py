@@ -27,7 +27,7 @@ from psycopg.rows import dict_row
 
 from demo.world.provision import LOGIN_ROLES, provision
 from syncline import steps
-from syncline.adapters import connections
+from syncline.adapters import connections, judging
 from syncline.core.job import SyncJob
 from syncline.core.job_files import load_job
 from syncline.core.values import BatchSummary, RunRequest
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tests.integration.dbt_world import World
 
 JOB = "mdm__payroll__person"
+TRY_DOCS = judging._try_docs
 RECONCILE = import_module("syncline.steps.reconcile")  # `steps.reconcile` is the step
 MANIFEST: dict[str, Any] = {
     "version": "1.0.0",
@@ -243,11 +244,19 @@ def lab_on(admin: str, uris: dict[str, str], folder: Path, monkeypatch: pytest.M
     monkeypatch.setenv("SYNCLINE_HOME", str(folder))
     monkeypatch.setenv("SYNCLINE_VAR", str(folder / "var"))
     monkeypatch.setattr(RECONCILE, "SETTLE_S", 0.0)  # what differs here differs still when it is counted again
+    # Pages for people to read; each takes as long as the rest of a run. The judge itself is asked.
+    monkeypatch.setattr(judging, "_try_docs", lambda found, folder: (None, {"built": False}))
     made = Lab(admin, folder)
     made.sql("mdm", SOURCE_DDL)
     made.sql("payroll", TARGET_DDL)
     made.ledger(LEDGER_RESET)
     return made
+
+
+@pytest.fixture
+def data_docs(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pages, too: what a run of this process builds besides."""
+    monkeypatch.setattr(judging, "_try_docs", TRY_DOCS)
 
 
 @pytest.fixture

@@ -288,7 +288,7 @@ def test_the_sheet_of_a_batch_stands_in_its_log_its_status_and_its_summary(
     assert done.as_dict()["balance"] == "; ".join(SHEET[:2])
 
 
-def test_the_sheet_is_evidence_and_stands_on_the_page(changed: Lab) -> None:
+def test_the_sheet_is_evidence_and_stands_on_the_page(changed: Lab, data_docs: None) -> None:
     done = changed.run()
 
     told = evidence(changed, done.batch_id)

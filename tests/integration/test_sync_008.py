@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from syncline import steps
-from syncline.adapters import control_report, judging, project, record_judging
+from syncline.adapters import control_report, project, record_judging
 from syncline.adapters.control_report import neutral, shown_key
 from syncline.core.control_runs import ControlRun
 from syncline.core.errors import TerminalError
@@ -99,15 +99,14 @@ class Book:
 
 
 @pytest.fixture
-def documented(lab: Lab) -> Book:
-    """With the Data Docs, which cost half of the time."""
+def book(lab: Lab) -> Book:
     return Book(lab)
 
 
 @pytest.fixture
-def book(documented: Book, monkeypatch: pytest.MonkeyPatch) -> Book:
-    monkeypatch.setattr(judging, "_try_docs", lambda found, folder: (None, {"built": False}))
-    return documented
+def documented(book: Book, data_docs: None) -> Book:
+    """With the Data Docs."""
+    return book
 
 
 def judged(*job_ids: str) -> ControlRun:

@@ -23,7 +23,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
 from syncline import steps
-from syncline.adapters import failpoints, judging
+from syncline.adapters import failpoints
 from syncline.core.errors import BatchHeld, TransientError
 from syncline.core.values import BatchSummary, Mode, RunRequest, State, Verdict
 from tests.faults.invariants import AT_THE_TARGET, QUESTIONS
@@ -126,8 +126,6 @@ class World:
         self.lab = lab
         self.hub = Hub(lab)
         self.places = Places(monkeypatch, {"extract.begun": self._see})
-        # Pages for people to read; each takes as long as the rest of a run. The judge itself is asked.
-        monkeypatch.setattr(judging, "_try_docs", lambda found, folder: (None, {"built": False}))
         self._sessions: dict[str, psycopg.Connection[dict[str, Any]]] = {}
         self._begin_anew()
 
