@@ -17,7 +17,8 @@ export AIRFLOW__CORE__LOAD_EXAMPLES := False
 export AIRFLOW__COSMOS__ENABLE_TELEMETRY := False
 
 PROCESSES := --numprocesses logical --maxprocesses 4 --dist worksteal
-AIRFLOWS := tests/demo tests/faults/test_airflow.py # each starts a real one, which wants the machine for itself
+# Each of their tests starts a real Airflow, which wants the machine for itself.
+AIRFLOWS := tests/demo tests/faults/test_airflow.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-once test faults soak check bench lock clean bootstrap

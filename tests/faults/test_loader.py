@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -41,6 +40,7 @@ from tests.integration.faults import (
     backends,
     closed_port,
     cut,
+    cut_line,
     disarm,
     in_thread,
     many,
@@ -233,9 +233,7 @@ def test_F04_either_side_of_a_copy_may_be_cut(lab: Lab, monkeypatch: pytest.Monk
 
 def test_F04_a_cut_connection_has_no_sqlstate_and_is_transient(lab: Lab) -> None:
     with connections.connect("payroll", purpose="test", autocommit=True) as session:
-        line = socket.socket(fileno=os.dup(session.fileno()))
-        line.shutdown(socket.SHUT_RDWR)
-        line.close()
+        cut_line(session)
         with pytest.raises(TransientError, match="SQLSTATE none"), telling("asking"):
             session.execute("select 1")
 

@@ -5,8 +5,6 @@ Rows F04 and F49 of FAULTS.md cut at chosen places. Here nobody chooses: the lin
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -23,17 +21,11 @@ from syncline.core.values import State, Verdict
 from syncline.steps.repair import apply_repair
 from tests.faults.invariants import settled
 from tests.integration.conftest import Lab
-from tests.integration.faults import person
+from tests.integration.faults import cut_line, person
 
 BY = Approval("Ann of payroll", "drift found by SYNC-008")
 STRIDE = 97  # each test cuts every so-manieth exchange; all of them together cut each
 STARTS = [1, *(pytest.param(start, marks=pytest.mark.long) for start in range(2, STRIDE + 1))]
-
-
-def cut_line(session: psycopg.Connection) -> None:
-    line = socket.socket(fileno=os.dup(session.fileno()))
-    line.shutdown(socket.SHUT_RDWR)
-    line.close()
 
 
 def cut_at(number: int, work: Callable[[], Any]) -> tuple[bool, Any]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 import pytest
 
 from syncline.adapters import failpoints
@@ -132,6 +133,13 @@ def cut(lab: Lab, application_name: str) -> None:
         application_name,
     )
     assert ended, f"no session {application_name}"
+
+
+def cut_line(session: psycopg.Connection) -> None:
+    """End the connection below this session, which learns of it at its next word."""
+    line = socket.socket(fileno=os.dup(session.fileno()))
+    line.shutdown(socket.SHUT_RDWR)
+    line.close()
 
 
 def staging_tables(lab: Lab) -> list[str]:

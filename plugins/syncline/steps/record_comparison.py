@@ -197,30 +197,26 @@ class _Comparison:
                 _require_comparable(self.job, here, there)
                 self.looked_at, self.source_as_of = time.monotonic(), here.cut_off().source_as_of
                 asked = scope(self.job, self.batch, {*self.seen.source_rows} | known, grants)
+                is_nobody = not asked and self.job.tenant_column is not None  # in scope yet
                 if unseen := sorted({*(self.batch.tenants or ())} - asked):
                     raise TerminalError(
                         f"{self.job.id}: the target does not grant tenants that were asked for: {', '.join(unseen)}. "
                         f"Nothing was compared. Ask for others, or have its owner add them to syncline.job_tenant."
                     )
-                if not asked and self.job.tenant_column is not None:  # nobody's rows: nothing could be seen
-                    self._require_tenants(here, known, grants)
-                    continue
-                target_as_of = stack.enter_context(there.looking(asked))
+                target_as_of = None if is_nobody else stack.enter_context(there.looking(asked))
                 if not self.seen.source_rows:
                     self.seen.source_rows = here.count_living(self.batch)
                     new = scope(self.job, self.batch, {*self.seen.source_rows} | known, grants) - asked
                     if new and not is_last:  # tenants that only the source knows: once more, with them in scope
                         continue
+                if target_as_of is None:
+                    raise TerminalError(
+                        f"{self.job.id}: whose rows to look at is unknown: the source has none, no batch ever had one, "
+                        f"and the target's grant `*` names no tenant. Nothing was compared. `--tenant NAME` looks at "
+                        f"one."
+                    )
                 yield here, target_as_of
                 return
-
-    def _require_tenants(self, here: Source, known: set[str], grants: set[str]) -> None:
-        self.seen.source_rows = here.count_living(self.batch)
-        if not scope(self.job, self.batch, {*self.seen.source_rows} | known, grants):
-            raise TerminalError(
-                f"{self.job.id}: whose rows to look at is unknown: the source has none, no batch ever had one, and the "
-                f"target's grant `*` names no tenant. Nothing was compared. `--tenant NAME` looks at one."
-            )
 
     @property
     def _standing(self) -> Standing:
