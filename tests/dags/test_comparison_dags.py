@@ -23,7 +23,7 @@ from syncline.core.record_comparison import ComparisonRequest, ComparisonSummary
 from syncline.core.values import Verdict
 from syncline.orchestration import windows
 from syncline.orchestration.assets import COMPARISONS
-from syncline.orchestration.callbacks import alert_task_failed
+from syncline.orchestration.callbacks import alert_comparison_failed
 from syncline.orchestration.comparison_factory import build_control_dag, build_daily_dag, known
 from syncline.orchestration.comparison_operators import (
     REJECT,
@@ -141,7 +141,7 @@ def test_a_failed_task_is_retried_and_then_told_to_a_person(two_jobs: Path, dag_
     for task in bag(FILE).dags[dag_id].tasks:
         assert task.retries == 3, task.task_id
         assert task.retry_policy is not None, task.task_id
-        told_by = alert_task_failed if task.task_id.startswith("compare.") else alert_failed
+        told_by = alert_comparison_failed if task.task_id.startswith("compare.") else alert_failed
         assert task.on_failure_callback in (told_by, [told_by]), task.task_id
         assert task.owner != "airflow", task.task_id
         assert not task.template_fields, task.task_id
@@ -426,9 +426,9 @@ def test_a_comparison_waits_for_the_end_of_closed_hours(
 def test_who_is_told_otherwise_gets_no_second_alert(control: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Any] = []
     monkeypatch.setattr(alerting, "tell", told.append)
-    monkeypatch.setattr(alerting, "task_failed", lambda *_: told.append("task_failed"))
+    compare = control.get_task(f"compare.{WORKER}")
 
-    alert_task_failed({"task": control.get_task(f"compare.{WORKER}"), "exception": CopyDiffers(found())})
+    alert_comparison_failed({"task": compare, "exception": CopyDiffers(found())})
     alert_failed({"task": control.get_task("judge"), "exception": ControlNotMatched(JUDGED)})
     assert told == []
 
@@ -436,6 +436,12 @@ def test_who_is_told_otherwise_gets_no_second_alert(control: Any, monkeypatch: p
     (alert,) = told
     assert (alert.job_id, alert.control) == ("sync_008", "SYNC-007")
     assert "judge OSError" in alert.summary
+    assert "secret" not in alert.summary
+
+    alert_comparison_failed({"task": compare, "exception": OSError("secret")})
+    alert = told[1]
+    assert (alert.job_id, alert.control, alert.kind) == (WORKER, "SYNC-008", "unverified")
+    assert "OSError" in alert.summary
     assert "secret" not in alert.summary
 
 

@@ -10,8 +10,9 @@ import pytest
 from syncline import steps
 from syncline.core.record_comparison import ComparisonRequest, Depth
 from syncline.core.values import Verdict
-from syncline.steps import looking
+from syncline.steps import alerting, looking
 from tests.integration.conftest import JOB, Lab
+from tests.integration.faults import person
 
 
 @pytest.fixture
@@ -81,6 +82,7 @@ def test_what_was_found_after_a_comparison_began_is_not_ended_by_it(
 
     assert [told["is_open"] for told in alerts(synced)] == [True]
     assert synced.ledger("select closed_at is null as is_open from ledger.drift") == [{"is_open": True}]
+    assert looking.status()[0]["compared_verdict"] == "mismatched"
     synced.sql("payroll", "update lab.person set name = 'Ann' where person_no = 'p1'")
     assert look(synced) is Verdict.MATCHED
     assert [told["is_open"] for told in alerts(synced)] == [False]
@@ -99,6 +101,24 @@ def test_the_status_of_a_job_is_not_a_comparison_of_some_tenants(synced: Lab) ->
     synced.sql("payroll", "update lab.person set name = 'Ann' where person_no = 'p1'")
     look(synced)
     assert told() == "matched"
+
+
+@pytest.mark.parametrize("is_equal", [True, False])
+def test_a_comparison_that_failed_is_over_with_the_next_answer_and_not_with_a_batch(
+    synced: Lab, *, is_equal: bool
+) -> None:
+    alerting.comparison_failed(synced.job, f"compare.{JOB}", "TransientError")
+    synced.hub(person("p3"))
+    synced.run()
+    assert [(told["control"], told["is_open"]) for told in alerts(synced)] == [("SYNC-008", True)]
+
+    if not is_equal:
+        synced.sql("payroll", "update lab.person set name = 'Eve' where person_no = 'p1'")
+    look(synced)
+
+    (failed, *others) = alerts(synced)
+    assert not failed["is_open"]
+    assert [told["kind"] for told in others] == ([] if is_equal else ["differences"])
 
 
 def test_a_comparison_that_proves_nothing_is_told_too(lab: Lab) -> None:

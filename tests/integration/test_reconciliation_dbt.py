@@ -321,6 +321,18 @@ def test_a_second_run_writes_nothing_new_and_what_the_ledger_forgot_stays(world:
     ]  # fmt: skip
 
 
+def test_the_newest_cut_off_is_believed_and_not_the_comparison_that_ended_last(world: World) -> None:
+    newer = compared(world, at(2), mismatched=2)
+    compared(world, at(3), source_as_of=at(1))  # it was interrupted, and went on with what it knew
+
+    publish(world, at(4))
+
+    said = rows(
+        world, "pub_reconciliation", "comparison_id", "verdict", "newest_records_verdict", where=f"job_id = '{WORKERS}'"
+    )
+    assert said == [(newer, "mismatched", "mismatched")]
+
+
 def test_a_matched_comparison_that_found_a_difference_is_not_believed(world: World) -> None:
     compared(world, at(1), mismatched=2, excused=1, verdict="matched", severity=None)
 

@@ -6,6 +6,7 @@ import json
 import signal
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +17,9 @@ from psycopg import sql
 
 from syncline import steps
 from syncline.adapters import ledger
-from syncline.adapters.target.records import comparing
+from syncline.adapters.comparing import Ranges
+from syncline.adapters.source import Source
+from syncline.adapters.target.records import Records, comparing
 from syncline.core.checksums import hash_of
 from syncline.core.errors import BatchHeld, TerminalError
 from syncline.core.record_comparison import ComparisonRequest, ComparisonSummary, Depth
@@ -445,6 +448,38 @@ def test_a_single_value_of_any_type_is_found_at_either_depth(lab: Lab) -> None:
     assert {key for key, *_ in differences(compare(lab, depth=Depth.CHECKSUMS))} == {key for key, *_ in found}
 
 
+KEYS: dict[str, str] = {  # type of the key -> the n-th
+    "uuid": "md5(n::text)::uuid", "bigint": "-n", "numeric(12,2)": "n + 0.5", "date": "date '2024-01-01' + n",
+    "timestamptz": "timestamptz '2024-01-01 00:00+00' + n * interval '1 microsecond'",
+    "double precision": "n / 7.0::double precision", "bytea": "decode(lpad(to_hex(n), 8, '0'), 'hex')",
+    "inet": "inet '10.0.0.0' + n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_a_key_may_be_of_any_type(lab: Lab, kind: str) -> None:
+    for database, side in (("mdm", "source"), ("payroll", "target")):
+        lab.sql(database, "alter table lab.person drop constraint person_pkey")
+        lab.sql(database, f"alter table lab.person add k {kind}, add primary key (tenant_id, k)")
+        lab.manifest[side]["key"] = ["tenant_id", "k"]
+    lab.mapping["source"]["k"] = kind
+    lab.mapping["fields"]["k"] = {"from": "k", "type": kind, "checks": ["required"]}
+    lab.sql("mdm", "insert into lab.person (tenant_id, person_id, name, k)"
+            f" select 't' || 1 + n % 2, 'p' || n, 'Ann', {KEYS[kind]} from generate_series(1, 50) as n")  # fmt: skip
+    lab.run()
+    assert compare(lab).identical_rows == 50
+    lab.sql("payroll", "update lab.person set name = 'Eve' where person_no = 'p1'")
+    lab.sql("payroll", "delete from lab.person where person_no = 'p2'")
+    lab.sql("payroll", f"insert into lab.person (tenant_id, person_no, name, k) select 't1', 'p9', 'Eve', {KEYS[kind]}"
+            " from generate_series(99, 99) as n")  # fmt: skip
+
+    keys = lab.sql("payroll", f"select format('%s', ({KEYS[kind]})::{kind}) as k from unnest(array[1, 2, 99]) as n")
+    found = {record_class: found.split("/")[1] for found, record_class, *_ in differences(compare(lab))}
+    assert found == dict(
+        zip(("mismatched", "missing_in_target", "missing_in_source"), (r["k"] for r in keys), strict=True)
+    )
+
+
 def test_an_old_delete_marker_excuses_nothing(synced: Lab) -> None:
     synced.hub({"person_id": "p2", "name": "Ann 2", "is_deleted": True})
     synced.run()
@@ -547,6 +582,36 @@ def test_many_differences_are_told_once_however_they_are_looked_up(
         monkeypatch.setattr(record_comparison, name, 1)
         done = compare(synced)
         assert (differences(done), done.differing_rows) == (wanted, 4), name
+
+
+def test_several_sessions_of_a_side_see_one_instant(synced: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each side is changed after its first session has begun to look, and before its second one does."""
+    asked: Counter[str] = Counter()
+    ask = Ranges.ask
+
+    def asking(ranges: Ranges, session: psycopg.Connection, statement: Any) -> None:
+        asked[session.info.dbname] += 1
+        ask(ranges, session, statement)
+
+    def changing(kind: type[Source | Records], database: str) -> None:
+        beside = kind.beside
+
+        @contextmanager
+        def late(here: Any) -> Iterator[Any]:
+            synced.sql(database, "update lab.person set name = 'Late'")
+            with beside(here) as other:
+                yield other
+
+        monkeypatch.setattr(kind, "beside", late)
+
+    monkeypatch.setattr(record_comparison, "ROWS_PER_SESSION", 0)
+    monkeypatch.setattr(Ranges, "ask", asking)
+    synced.sql("payroll", "delete from lab.person where person_no in ('p1', 'p400')")
+    changing(Source, "mdm")
+    changing(Records, "payroll")
+
+    assert compare(synced).differing_rows == 2
+    assert sorted(asked.values()) == [2, 2]
 
 
 def test_ranges_with_many_rows_are_divided_further(synced: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

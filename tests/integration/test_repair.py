@@ -145,6 +145,19 @@ def test_the_shell_plans_and_applies(drifted: Lab) -> None:
     assert drifted.shell("repair", "plan", "999").returncode == 1
 
 
+def test_a_repair_whose_proof_has_no_answer_says_what_it_did(drifted: Lab) -> None:
+    found = str(compare(drifted).comparison_id)
+
+    done = drifted.shell("repair", "apply", found, "--approved-by", "Ann", "--reason", "x", "--json",
+                         SYNCLINE_FAILPOINTS="compare.looked:RAISE")  # fmt: skip
+
+    said = json.loads(done.stdout)
+    assert (done.returncode, said["batch"]["state"], said["comparison"]) == (2, "published", None)
+    assert "compare.looked" in said["unproven"]
+    assert f"{JOB} is unverified" in done.stderr
+    assert drifted.people()["t2/p1"] == "Ann 1"
+
+
 def test_the_shell_repairs_neither_in_closed_hours_nor_over_a_batch_that_is_under_way(
     drifted: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:

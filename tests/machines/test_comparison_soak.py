@@ -23,6 +23,7 @@ from tests.integration.conftest import Lab
 PEOPLE = 300
 SETTLE_S = 0.5
 ROUNDS, ROUNDS_LONG = 6, 1_000
+TOUCHED_EVERY = 5  # so many rounds: somebody keeps writing the planted row as it is
 PLANTED = {
     "mismatched": "update lab.person set name = 'planted' where tenant_id = 't1' and person_no = %s",
     "missing_in_target": "delete from lab.person where tenant_id = 't1' and person_no = %s",
@@ -36,13 +37,16 @@ insert into lab.person (tenant_id, person_no, name, born, source_event_at) value
 
 
 class Writer(threading.Thread):
-    """Changes a person at one side, and a moment later at the other; never one of tenant t1, whose rows are planted."""
+    """Changes a person at one side, and a moment later at the other; never one of tenant t1, whose rows are planted.
+
+    Rows of t1 that it is asked to touch, it writes again and again as they are.
+    """
 
     def __init__(self, lab: Lab, seed: int) -> None:
         super().__init__(daemon=True)
         self.sides = [psycopg.connect(lab.conninfo(name), autocommit=True) for name in ("mdm", "payroll")]
         self.chance, self.ends = random.Random(seed), threading.Event()
-        self.changes, self.lag_s_max = 0, 0.0
+        self.changes, self.lag_s_max, self.touched = 0, 0.0, ""
 
     def run(self) -> None:
         while not self.ends.is_set():
@@ -57,6 +61,9 @@ class Writer(threading.Thread):
                 time.sleep(self.chance.random() * 0.01)
             self.lag_s_max = max(self.lag_s_max, time.monotonic() - began)
             self.changes += 1
+            for column, session in kinds if self.touched else ():
+                touch = f"update lab.person set name = name where tenant_id = 't1' and {column} in (%s, 'x' || %s)"
+                session.execute(touch.encode(), [self.touched] * 2)
 
     def _do(self, session: psycopg.Connection, column: str, does: str, key: str, name: str, at: str) -> None:
         if does == "delete":
@@ -98,6 +105,7 @@ def compare_with_one_planted(lab: Lab, writer: Writer, number: int) -> None:
         "payroll", "select name, born, source_event_at from lab.person where person_no = %s and tenant_id = 't1'", key
     )
     lab.sql("payroll", PLANTED[kind], key)
+    writer.touched = key if number % TOUCHED_EVERY == TOUCHED_EVERY - 1 else ""
     writer.lag_s_max = 0.0
 
     done = steps.compare_records(lab.job, ComparisonRequest(uuid.uuid4().hex), settle_s=SETTLE_S)
@@ -113,6 +121,7 @@ def compare_with_one_planted(lab: Lab, writer: Writer, number: int) -> None:
         assert found == planted, (number, writer.lag_s_max)
     else:
         assert set(planted) <= set(found)
+    writer.touched = ""
     lab.sql("payroll", "begin; " + psycopg.ClientCursor(writer.sides[1]).mogrify(
         MEND, {"key": key, "name": row["name"], "born": row["born"], "at": row["source_event_at"]}) + "; commit")  # fmt: skip
 

@@ -188,6 +188,8 @@ BAD = [
         "`lower` on key column 'tenant_id'", at="key: [tenant_id, employee_no]"),
     Bad("M18", MAP, "tenant_id: {from: tenant_id, type", "tenant_id: {from: worker_id, type",
         "does not come `from` source.tenant 'tenant_id'", at="key: [tenant_id, employee_no]"),
+    Bad("M18", MAP, "tenant_id: {from: tenant_id, type: text,", "tenant_id: {from: tenant_id, type: text, pii: name,",
+        "tenant column 'tenant_id' is personal", at="key: [tenant_id, employee_no]"),
     # M19 keys and cursors
     Bad("M19", MAN, "key: [tenant_id, employee_no]", "key: [tenant_id]", "reaches no column of target.key",
         at="key: [tenant_id, worker_id]"),

@@ -259,6 +259,19 @@ def test_a_column_that_looks_personal_must_have_a_class(target: str, source: str
     assert codes(pii="none") == []  # somebody looked
 
 
+@pytest.mark.parametrize(
+    ("said", "severity"),
+    [
+        ({}, "medium"), ({"pii": "none"}, "medium"), ({"pii": "financial"}, "critical"), ({"pii": "name"}, "critical"),
+        ({"pii": "name", "severity": "low"}, "low"), ({"severity": "critical"}, "critical"),
+    ],
+)  # fmt: skip
+def test_what_is_about_a_person_or_money_is_critical_unless_the_field_says_otherwise(
+    said: dict[str, str], severity: str
+) -> None:
+    assert mapping(x={"from": "a", "type": "text", **said}).fields["x"].severity == severity
+
+
 def test_what_a_lookup_takes_may_be_personal_too() -> None:
     lookup = {"table": "hub.person", "match": {"k": "a"}, "take": "email"}
 

@@ -5,11 +5,13 @@
 
 -- What compares less than every record (a sample, some tenants) can refute and cannot prove: it outdoes an older
 -- comparison of the whole job only where it found a difference. A sample of all tenants is better than nothing at all.
+-- The newest is the one with the newest cut-off: one that was interrupted and went on later knows what was then.
 with judging as (
     select distinct on (job_id) *
     from {{ ref('pub_reconciliation_history') }}
     where is_whole_job or verdict = 'mismatched' or tenant_count is null
-    order by job_id, is_whole_job or verdict = 'mismatched' desc, compared_at desc, comparison_id desc
+    order by
+        job_id, is_whole_job or verdict = 'mismatched' desc, coalesce(fresh_as_of, compared_at) desc, comparison_id desc
 ),
 
 by_depth as (
@@ -22,7 +24,7 @@ by_depth as (
     from (
         select distinct on (job_id, depth) job_id, depth, verdict, compared_at
         from {{ ref('pub_reconciliation_history') }}
-        order by job_id, depth, compared_at desc, comparison_id desc
+        order by job_id, depth, coalesce(fresh_as_of, compared_at) desc, comparison_id desc
     ) as newest
     group by job_id
 ),

@@ -28,7 +28,7 @@ from syncline.core.control_runs import Compared, Decision, Kept, percent
 from syncline.core.errors import EnvironmentFailure
 from syncline.core.files.findings import printable
 from syncline.core.job import SyncJob
-from syncline.core.record_comparison import SEVERITIES, Depth, RecordClass
+from syncline.core.record_comparison import SEVERITIES, RecordClass
 from syncline.core.values import Verdict
 
 HTML, CSV, SIGNED = "report.html", "report.csv", "report_signed.html"
@@ -269,7 +269,6 @@ def _section(report: Report, job: SyncJob, one: Compared, keys: list[dict[str, A
         "summary": one.summary,
         "total": one.total,
         "verdict": _verdict(report, one),
-        "has_fields": one.summary is not None and one.summary.depth is Depth.RECORDS,
         "causes": _causes(one),
         "fields": _fields(job, one),
         "tenants": worst[:TENANTS_SHOWN],

@@ -156,6 +156,10 @@ class SyncJob:
                 if step.word != "to_text":
                     said = f"`{step.word}` on key column '{name}': two keys could become one"
                     yield ("target", "key", n), code, said, "map a key as it is; put the changed value beside it"
+            if name == self.tenant_column and field.pii != "none":
+                said = f"tenant column '{name}' is personal: names of tenants stand in logs, alerts and reports"
+                mend = "let a column that names nobody tell tenants apart; or say pii: none, if somebody looked"
+                yield ("target", "key", n), "M18", said, mend
             if name == self.tenant_column and field.from_ != self.source.tenant:
                 wanted = f" '{self.source.tenant}'" if self.source.tenant else ", which is not said"
                 yield (

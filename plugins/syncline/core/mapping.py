@@ -98,8 +98,12 @@ class FieldMap(Frozen):
         description="Which differences do not count when both sides are compared (docs/equality.md); what is written"
         " does not depend on it",
     )
-    severity: Literal["critical", "medium", "low"] = Field(
-        "medium", description="critical: financial, personal; medium: operational; low: descriptive"
+    severity_: Literal["critical", "medium", "low"] | None = Field(
+        None,
+        alias="severity",
+        description="critical: financial, personal; medium: operational; low: descriptive. Who is told of a difference"
+        " depends on it. Without it a field is critical where `pii` names a class, else medium",
+        examples=["low"],
     )
     pii: PiiClass = Field(
         "none",
@@ -124,6 +128,11 @@ class FieldMap(Frozen):
         if "otherwise" in self.model_fields_set and self.when is None:
             raise PydanticCustomError("M02", "`otherwise` belongs to `when`", {})
         return self
+
+    @property
+    def severity(self) -> Literal["critical", "medium", "low"]:
+        """How bad it is when the field differs."""
+        return self.severity_ or ("medium" if self.pii == "none" else "critical")
 
     @cached_property
     def begins(self) -> Beginning:

@@ -1,4 +1,4 @@
-"""Tell a person when a task has failed for good (SYNC-007), and that it is over.
+"""Tell a person when a task has failed for good (SYNC-007; of a comparison SYNC-008), and that it is over.
 
 Airflow calls this in the worker after the last attempt. When a worker dies, it calls it in the DAG processor
 instead, with no exception at hand. It may never raise: an alert that fails must not hide the failure.
@@ -7,6 +7,7 @@ instead, with no exception at hand. It may never raise: an alert that fails must
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from syncline.core.errors import BatchHeld, Fenced, TerminalError
@@ -25,6 +26,28 @@ log = logging.getLogger(__name__)
 
 def alert_task_failed(context: Any) -> None:
     """Alert with the manifest's severity and on-call, once per task that has failed for good."""
+    _tell(context, _of_batch)
+
+
+def alert_comparison_failed(context: Any) -> None:
+    """The same of a comparison: its job is unverified until the next one has an answer."""
+    _tell(context, _of_comparison)
+
+
+def _of_batch(context: Any, failure: str) -> None:
+    from syncline.steps import alerting
+
+    task = context["task"]
+    alerting.task_failed(task.job, _batch_id(context), task.task_id, failure)
+
+
+def _of_comparison(context: Any, failure: str) -> None:
+    from syncline.steps import alerting
+
+    alerting.comparison_failed(context["task"].job, context["task"].task_id, failure)
+
+
+def _tell(context: Any, of_what: Callable[[Any, str], None]) -> None:
     error = context.get("exception")
     if isinstance(error, TOLD_OTHERWISE):
         return
@@ -36,7 +59,7 @@ def alert_task_failed(context: Any) -> None:
         use_airflow()
         if alerting.has_told(error):
             return
-        alerting.task_failed(task.job, _batch_id(context), task.task_id, failure_name(error))
+        of_what(context, failure_name(error))
     except Exception as failure:
         log.error("alert not sent dag=%s task=%s failure=%s", task.dag_id, task.task_id, type(failure).__name__)
 

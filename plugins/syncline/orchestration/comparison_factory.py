@@ -23,7 +23,7 @@ from syncline.core.job import SyncJob
 from syncline.core.job_files import job_ids, load_job
 from syncline.orchestration import guide
 from syncline.orchestration.assets import COMPARISONS
-from syncline.orchestration.callbacks import alert_task_failed, close_alerts
+from syncline.orchestration.callbacks import alert_comparison_failed, close_alerts
 from syncline.orchestration.comparison_form import control_params, daily_params
 from syncline.orchestration.comparison_guide import COMPARISON_TASKS, CONTROL_GUIDE, DAILY_GUIDE
 from syncline.orchestration.comparison_operators import (
@@ -146,7 +146,7 @@ def _compare(kind: type[Compare], found: Known, dag: DAG) -> TaskGroup:
             pool=source_pool(job),
             priority_weight=0,
             weight_rule="absolute",
-            on_failure_callback=alert_task_failed,
+            on_failure_callback=alert_comparison_failed,
             doc_md=COMPARISON_TASKS["compare"],
             **SETTINGS,
         )

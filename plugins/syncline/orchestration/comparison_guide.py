@@ -42,15 +42,17 @@ waited for."""
 
 DAILY_GUIDE = """\
 Every job's source and copy are counted and compared by checksums, once a day and after the nightly runs: drift is
-found before a reader finds it. The full comparison, field by field, is `sync_008`.
+found before a reader finds it. A copy that differs is compared once more, with its fields: which of them differ
+decides who is told. The full comparison of the most critical consumers is `sync_008`.
 
 `compare` has one task for each job; they wait in the pool of the job's source, behind its batches, and for the
 end of closed hours (`avoid`). Results stand in the ledger, in `pub_reconciliation` and in each task's log.
 
 - **Green**: both sides have the same rows, apart from what is expected (in flight, held, dead letters) and told
   elsewhere.
-- **Red with `CopyDiffers`**: they differ, or the comparison proved nothing; an alert with the job's severity is
-  out. The log names counts and the next step. Mend it, then clear the line: the job is compared anew.
+- **Red with `CopyDiffers`**: they differ, or the comparison proved nothing, and an alert is out: a critical field
+  pages, a medium one is a ticket, a low one is logged. The log names counts and the next step. Mend it, then clear
+  the line: the job is compared anew.
 - **Turquoise**: a system is closed or down; the log says until when.
 
 A manifest with mistakes has no line here; Airflow shows its mistakes as an import error.

@@ -177,7 +177,8 @@ def repair_apply(
     counts = done.batch.counts
     if as_json:
         compared = done.comparison.as_dict() if done.comparison else None
-        print(json.dumps({"batch": done.batch.as_dict(), "comparison": compared}, indent=2, default=str))
+        said = {"batch": done.batch.as_dict(), "comparison": compared, "unproven": done.unproven or None}
+        print(json.dumps(said, indent=2, default=str))
     else:
         print(
             f"batch {done.batch.batch_id} of {done.batch.job_id} is {done.batch.state}: {counts.inserted_rows}"
@@ -188,6 +189,9 @@ def repair_apply(
             print(_sentence(done.comparison))
         if done.left:
             print(f"{done.left} records need a person: `syncline repair plan {comparison}` says why")
+    if done.unproven:
+        _tell_failure(done.batch.job_id, f"{done.unproven} What the batch did stands", as_json=False)
+        raise typer.Exit(EXIT[Verdict.UNVERIFIED])
     raise typer.Exit(EXIT[done.comparison.verdict] if done.comparison else 0)
 
 

@@ -23,6 +23,7 @@ from syncline.core.job import SyncJob
 
 PAGE_MINUTES = 30
 TICKET_HOURS = 48
+UNVERIFIED, DIFFERENCES = "unverified", "differences"  # kinds of SYNC-008: one is over, or worse, without the other
 log = logging.getLogger(__name__)
 
 
@@ -64,6 +65,12 @@ def task_failed(job: SyncJob, batch_id: int | None, step: str, error_type: str) 
     """A task gave up after its retries. Never raises: the failure itself is what matters."""
     because = f"task {step} failed with {error_type}; see docs/runbooks/task-failed.md"
     tell(alert(job, batch_id, "SYNC-007", because, kind=f"{step} {error_type}"))
+
+
+def comparison_failed(job: SyncJob, step: str, error_type: str) -> None:
+    """A comparison has no answer: its job is unverified until the next one has. Never raises."""
+    because = f"SYNC-008 is unverified: task {step} failed with {error_type}; see docs/runbooks/records-differ.md"
+    tell(alert(job, None, "SYNC-008", because, kind=UNVERIFIED))
 
 
 def over(job_id: str, control: str, kind: str | None = None) -> None:

@@ -13,8 +13,9 @@ from syncline.core.job import SyncJob
 from syncline.core.record_comparison import ComparisonRequest, ComparisonSummary, Depth
 from syncline.core.values import Verdict
 from syncline.steps import alerting
+from syncline.steps.alerting import DIFFERENCES, UNVERIFIED
 from syncline.steps.record_comparison import compare_records
-from syncline.steps.sync_008 import CONTROL, DIFFERENCES, UNVERIFIED
+from syncline.steps.sync_008 import CONTROL
 
 
 def compare_daily(job: SyncJob, request: ComparisonRequest) -> ComparisonSummary:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from syncline.adapters import ledger, project
-from syncline.core.errors import TerminalError
+from syncline.core.errors import SynclineError, TerminalError
 from syncline.core.job import SyncJob
 from syncline.core.job_files import load_job
 from syncline.core.record_comparison import ComparisonRequest, ComparisonSummary
@@ -40,11 +40,18 @@ class RepairPlan:
 
 @dataclass(frozen=True)
 class Repaired:
-    """What a repair did, and the comparison that proves it (None of a dry run); `left` records need a person."""
+    """What a repair did, and the comparison that proves it.
+
+    Attributes:
+        comparison: None of a dry run, and where it had no answer.
+        left: How many records need a person.
+        unproven: Why the comparison had no answer.
+    """
 
     batch: BatchSummary
     comparison: ComparisonSummary | None
     left: int = 0
+    unproven: str = ""
 
 
 def plan_repair(comparison_id: int, *, with_critical: bool = False) -> RepairPlan:
@@ -103,8 +110,13 @@ def apply_repair(comparison_id: int, approval: Approval, *, dry_run: bool = Fals
         "repaired job=%s comparison=%d repair=%d batch=%d sent_keys=%d deleted_keys=%d",
         made.job.id, comparison_id, repair_id, done.batch_id, len(send), len(delete),
     )  # fmt: skip
-    proof = None if dry_run else compare_records(made.job, ComparisonRequest(run_key))
-    return Repaired(done, proof, len(made.of(Action.ESCALATE)))
+    left = len(made.of(Action.ESCALATE))
+    if dry_run:
+        return Repaired(done, None, left)
+    try:
+        return Repaired(done, compare_records(made.job, ComparisonRequest(run_key)), left)
+    except SynclineError as error:  # what is published stays so, and is told
+        return Repaired(done, None, left, unproven=str(error))
 
 
 def _hashes(planned: Iterable[Planned]) -> list[int]:

@@ -31,11 +31,11 @@ from syncline.core.control_runs import (
 from syncline.core.errors import SynclineError, TerminalError
 from syncline.core.job_files import load_job
 from syncline.steps import alerting
+from syncline.steps.alerting import DIFFERENCES, UNVERIFIED
 
 log = logging.getLogger(__name__)
 CONTROL = "SYNC-008"
 MATCH_RATIO_MIN = 0.999  # of the control: 99.9 %
-UNVERIFIED, DIFFERENCES = "unverified", "differences"  # kinds of alerts: one is over, or worse, without the other
 REPORTS = "reports/sync_008"  # below project.var()
 
 

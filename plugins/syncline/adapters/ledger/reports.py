@@ -49,7 +49,8 @@ left join ledger.watermark as mark on mark.job_id = job.job_id
 left join lateral (
     select verdict, ended_at from ledger.comparison as c
     where c.job_id = job.job_id and ended_at is not null and (tenants is null or verdict = 'mismatched')
-    order by tenants is null and sample_ratio is null or verdict = 'mismatched' desc, ended_at desc, comparison_id desc
+    order by tenants is null and sample_ratio is null or verdict = 'mismatched' desc,
+             coalesce(source_as_of, ended_at) desc, comparison_id desc
     limit 1
 ) as compared on true
 where %s::text is null or job.job_id = %s

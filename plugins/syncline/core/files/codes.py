@@ -203,7 +203,8 @@ CODES: dict[str, Code] = {
     "M18": Code(
         "The tenant is not safe",
         "The tenant column keeps one client's rows from another's. It is in the key of source and target, arrives"
-        " unchanged, and is never empty. Data that belongs to no tenant says so, with the reason.",
+        " unchanged, is never empty, and names no person: tenants are named in logs, alerts and reports. Data that"
+        " belongs to no tenant says so, with the reason.",
         "name the tenant column in tenancy, source.tenant and both keys",
         Example(
             "manifest",
