@@ -61,6 +61,7 @@ select asked.name, asked.oid, asked.relkind::text, pg_get_userbyid(asked.relowne
     exists (with recursive tree (oid) as (
             select asked.oid union select i.inhrelid from pg_inherits as i join tree on i.inhparent = tree.oid)
         select from tree join pg_class as c using (oid) where c.relkind = 'f'),
+    asked.relkind = 'r' and asked.relhassubclass,
     coalesce(has_column_privilege({role}, asked.oid, (-2)::smallint, 'select'), false)  -- xmin
 from asked order by asked.name
 """
@@ -157,7 +158,8 @@ def _current_role(session: psycopg.Connection) -> str:
 
 
 def _table(row: Any, columns: list[Column]) -> Table:
-    name, _, kind, owner, rows, enabled, forced, rights, indexes, constraints, has_foreign_rows, may_read_xmin = row
+    (name, _, kind, owner, rows, enabled, forced, rights, indexes, constraints, has_foreign_rows, has_children,
+     may_read_xmin) = row  # fmt: skip
     bound = tuple(
         Constraint(item["name"], CONSTRAINTS[item["kind"]], tuple(item["columns"]), item["definition"])
         for item in constraints
@@ -174,6 +176,7 @@ def _table(row: Any, columns: list[Column]) -> Table:
         forces_row_security=forced,
         rights=frozenset(rights),
         has_foreign_rows=has_foreign_rows,
+        has_children=has_children,
         may_read_xmin=may_read_xmin,
     )
 

@@ -203,14 +203,13 @@ class Source:
 
     def count_living(self, batch: Batch) -> dict[str, int]:
         """Rows per tenant that the copy should hold, whenever they changed."""
-        tenant = _text(self.job.source.tenant) if self.job.source.tenant else sql.Literal(NO_TENANT)
         statement = sql.SQL("select {}, count(*) from {} as s{} group by 1").format(
-            tenant, self.table, _where(self.living(batch))
+            tenant_of(self.job), self.table, _where(self.living(batch))
         )
         counted: Counter[str] = Counter()
         with self._telling("counting"):
             for name, rows in self._session.execute(statement):
-                counted[tenant_name(name)] += rows
+                counted[name] += rows
         return dict(counted)
 
     def list_rows(self, rows: Composable, listing: Listing) -> None:
@@ -253,7 +252,8 @@ class Source:
     @property
     def is_key_unique(self) -> bool:
         """Whether the server keeps the key unique."""
-        return self._table is not None and self._table.is_unique(self.job.source.key)
+        known = self._table
+        return known is not None and known.is_unique(self.job.source.key) and not known.has_children
 
     def is_plain(self, column: str) -> bool:
         """Whether a column is of the very type that the mapping names, so that its index finds a value of that type."""
@@ -289,15 +289,19 @@ class Source:
         """Of dead letters (id, source key), those whose row is no longer in this snapshot, or no longer concerns us."""
         gone: list[int] = []
         statement = sql.SQL(
-            "select (w ->> 0)::bigint from jsonb_array_elements({waiting}::jsonb) as w"
-            " where case when w -> 1 @> '[null]' then not exists (select from {table} as s where {loose}{scope})"
+            # By a name that no column of the source hides: inside, a bare one would be the row's own.
+            "select (w.letter ->> 0)::bigint from jsonb_array_elements({waiting}::jsonb) as w (letter)"
+            " where case when w.letter -> 1 @> '[null]' then not exists (select from {table} as s where {loose}{scope})"
             " else not exists (select from {table} as s where {key}{scope}) end"
         )
         scope = _scope(self.job, None)
         if deleted := deleted_column(self.job):
             scope.append(sql.SQL("{} is not true").format(_column(deleted)))
         parts = [
-            (_column(name), sql.SQL("(w -> 1 ->> {})::{}").format(sql.Literal(n), self.job.mapping.source[name].sql))
+            (
+                _column(name),
+                sql.SQL("(w.letter -> 1 ->> {})::{}").format(sql.Literal(n), self.job.mapping.source[name].sql),
+            )
             for n, name in enumerate(self.job.source.key)
         ]
         key = sql.SQL(" and ").join(sql.SQL("{} = {}").format(*part) for part in parts)
@@ -466,6 +470,15 @@ def filter_of(job: SyncJob) -> Composable | None:
 def tenant_name(said: str | None) -> str:
     """The tenant under which a row is counted. `*` is no name: reports would take it for the total."""
     return NO_TENANT if said is None or said == TOTAL else said
+
+
+def tenant_of(job: SyncJob) -> Composable:
+    """The same over `s`."""
+    if job.source.tenant is None:
+        return sql.Literal(NO_TENANT)
+    return sql.SQL("coalesce(nullif({}, {}), {})").format(
+        _text(job.source.tenant), sql.Literal(TOTAL), sql.Literal(NO_TENANT)
+    )
 
 
 def deleted_column(job: SyncJob) -> str | None:

@@ -61,8 +61,9 @@ def spelled(value: Composable, field: FieldMap, stored: PgType | None = None) ->
     is_bounded = stored is not None and (stored.precision is not None or stored.name != "numeric")
     if (tolerance := _tolerance(equal)) is not None:
         # div is exact, and cuts towards zero: buckets of half the width, of which the middle one is a whole wide.
-        half = sql.Literal(tolerance / 2)
-        return template("div({v}, {half})", v=_measured(value, kind), half=half), NUMERIC
+        # Of a number that is too large the quotient would have more digits than a numeric can: its own bucket.
+        bucket = "case when abs({v}) < 1e1000 then div({v}, {half}) else {v} end"
+        return template(bucket, v=_measured(value, kind), half=sql.Literal(tolerance / 2)), NUMERIC
     if equal.is_json:
         return template("({v})::text", v=_form(value, field)), TEXT
     if equal.words:

@@ -78,9 +78,9 @@ def diff(
     from syncline.adapters import ledger
     from syncline.steps import compare_records
 
-    ratio = _ratio(sample)
     tell_progress()
     try:
+        ratio = _ratio(sample)
         job = find_job(job_id)
         request = ComparisonRequest(
             _interrupted_run(job) if resume else run_key(),

@@ -34,6 +34,7 @@ from syncline.adapters.source_records import PLACE, Published, listing, m, of_ke
 from syncline.adapters.target.record_statement import Standing
 from syncline.adapters.target.records import Records, comparing
 from syncline.core.checksums import (
+    BY_TEXT,
     Columns,
     at_places,
     doubled_ranges,
@@ -142,6 +143,7 @@ class _Comparison:
         started = time.monotonic()
         with comparing(self.job, keeps_columns=self.request.depth is Depth.RECORDS) as there:
             there.prepare()
+            _require_one_spelling(self.job, there)
             pending = self._look_first(there)
             failpoint("compare.looked")
             look = 1
@@ -178,7 +180,7 @@ class _Comparison:
         keys = there.unsettled(KEYS_AT_ONCE + 1)
         with self._both(there) as (here, _):
             if len(keys) <= KEYS_AT_ONCE:
-                self._judge(here, there, look, of_keys(here, keys), None)
+                self._judge(here, there, look, of_keys(here, keys, there.stored), None)
             else:
                 self._judge_ranges(here, there, look)
         return there.settle(look)
@@ -472,6 +474,17 @@ def _require_comparable(job: SyncJob, here: Source, there: Records) -> None:
             raise TerminalError(
                 f"{job.id}: '{connection.connection}' is a PostgreSQL before 14, whose hashes cannot be compared. "
                 f"Nothing was compared."
+            )
+
+
+def _require_one_spelling(job: SyncJob, there: Records) -> None:
+    """Keys of some types are hashed by their text, which another type would spell otherwise."""
+    for name in job.target.key:
+        mapped, stored = job.mapping.fields[name].type, there.stored.get(name)
+        if stored is not None and stored.name != mapped.name and {stored.name, mapped.name} & BY_TEXT:
+            raise TerminalError(
+                f"{job.id}: key column '{name}' is {mapped} in the mapping and {stored} in the copy, which spell it in "
+                f"two ways: keys cannot be paired. Nothing was compared. Give the copy's column the mapping's type."
             )
 
 

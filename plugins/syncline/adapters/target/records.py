@@ -22,7 +22,7 @@ from syncline.adapters.catalog import read_catalog, table_blocks
 from syncline.adapters.comparing import Listing, Ranges
 from syncline.adapters.connections import WORK_MEM
 from syncline.adapters.target.counting import DeadKey
-from syncline.adapters.target.record_statement import FOUND, HERE, OWN, WAITING, RecordStatement, Standing
+from syncline.adapters.target.record_statement import FOUND, HERE, OWN, STATES, WAITING, RecordStatement, Standing
 from syncline.adapters.target.session import TENANT_REFUSED, listed, t
 from syncline.core.checksums import (
     doubled_ranges,
@@ -32,13 +32,12 @@ from syncline.core.checksums import (
 from syncline.core.errors import TenantRefused
 from syncline.core.job import SyncJob
 from syncline.core.record_comparison import SEVERITIES, Cause, DifferingRecord, RecordClass
-from syncline.core.types import PgType
 from syncline.core.values import NO_TENANT
 
 # What the source says of a row beside its fields; names that begin with a digit meet no column of a mapping.
 FLAGS = {
     "0deleted": "boolean", "0rejected": "boolean", "0filtered": "boolean", "0owed": "boolean", "0overdue": "boolean",
-    "0hash": "bigint", "0version": "bigint",
+    "0hash": "bigint", "0version": "bigint", "0tenant": "text",
 }  # fmt: skip
 COMBINATIONS_MAX = 200
 META = {
@@ -46,8 +45,9 @@ META = {
     "cause": "text", "severity": "text", "is_excused": "boolean", "here_hash": "bigint", "there_hash": "bigint",
     "here_version": "bigint", "there_version": "bigint", "here_rows": "bigint",
     "kept_class": "boolean", "kept_values": "boolean", "kept_source": "boolean",  # at each look so far
+    "nth": "bigint",  # of rows without a key
 }  # fmt: skip
-VALUES, VERSIONS = ("0here_hash", "0there_hash"), ("0here_version", "0there_version")
+VALUES = ("0here_hash", "0there_hash")
 SOURCE = ("0here_hash", "0here_version")
 
 
@@ -67,7 +67,7 @@ class Records(RecordStatement):
         types = self.job.mapping.fields
         here = [sql.SQL("{} {}").format(sql.Identifier(n), types[n].type.sql) for n in self.fields]
         here += [sql.SQL("{} " + kind).format(sql.Identifier(name)) for name, kind in FLAGS.items()]
-        found = [sql.SQL("{} {}").format(sql.Identifier(n), self._key_type(n).sql) for n in self.job.target.key]
+        found = [sql.SQL("{} {}").format(sql.Identifier(n), self.told_as(n).sql) for n in self.job.target.key]
         found += [sql.SQL("{} " + kind).format(sql.Identifier(f"0{name}")) for name, kind in META.items()]
         tables = [
             (HERE, listed(here)),
@@ -90,12 +90,8 @@ class Records(RecordStatement):
             self.blocks = table_blocks(self._session, self.job.target.table)
         if known is not None:
             self.stored = {name: column.type for name, column in known.columns.items()}
-            self.is_key_unique = known.is_unique(self.job.target.key)
+            self.is_key_unique = known.is_unique(self.job.target.key) and not known.has_children
             self.may_be_null = [n for n in self.job.target.key if n in known.columns and known.columns[n].is_nullable]
-
-    def _key_type(self, name: str) -> PgType:
-        """As the copy stores it: it may have keys that the mapping's type would round or refuse."""
-        return self.stored.get(name) or self.job.mapping.fields[name].type
 
     @contextmanager
     def looking(self, tenants: Iterable[str], snapshot: str | None = None) -> Iterator[datetime]:
@@ -177,7 +173,7 @@ class Records(RecordStatement):
             # By the hash of the key first: a key that could not be mapped is NULL, and NULL makes every other
             # comparison a loop over all pairs.
             "same": sql.SQL('o."0key_hash" = n."0key_hash" and {}').format(_stands(*self.job.target.key)),
-            "untouched": _stands("0class", *VALUES, *VERSIONS),
+            "untouched": _stands("0class", *STATES),
         }  # fmt: skip
         with self._transaction("settling the comparison"):
             self._session.execute(  # what is settled: look 0
@@ -204,7 +200,7 @@ class Records(RecordStatement):
         """
         in_flight = sql.SQL(
             'update {} set "0cause" = %s, "0is_excused" = true'
-            ' where "0look" > 0 and not ("0kept_class" and ("0kept_values" or "0kept_source"))'
+            ' where "0look" > 0 and not ("0kept_source" or "0kept_class" and "0kept_values")'
         )
         with self._transaction("settling the comparison"):
             self._session.execute(in_flight.format(FOUND), [Cause.IN_FLIGHT])

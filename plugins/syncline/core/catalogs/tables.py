@@ -103,6 +103,7 @@ class Table:
         estimated_rows: The server's own estimate; None where it has never counted.
         rights: What the asked role may do: usage (of the schema), select, insert, update, delete.
         has_foreign_rows: Some of its rows are another server's: a partition or child that is a foreign table.
+        has_children: Other tables inherit from it: no index of its own binds their rows.
         may_read_xmin: Whether the role may read the row versions' numbers; a grant on single columns leaves them out.
         has_row_security, forces_row_security: ENABLE and FORCE ROW LEVEL SECURITY.
     """
@@ -118,6 +119,7 @@ class Table:
     forces_row_security: bool = False
     rights: frozenset[str] = frozenset({"usage", "select", "insert", "update", "delete"})
     has_foreign_rows: bool = False
+    has_children: bool = False
     may_read_xmin: bool = True
 
     @property
