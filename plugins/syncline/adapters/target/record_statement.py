@@ -77,8 +77,12 @@ class RecordStatement(TargetSession):
 
     def _differing(self, look: int, where: Iterable[Composable] | None, standing: Standing) -> Composable:
         """Both sides joined by key: one row for each record that differs, with what is to be said of it."""
+        return self._judged(where, standing) + self._told(look, standing)
+
+    def _judged(self, where: Iterable[Composable] | None, standing: Standing) -> sql.Composed:
+        """What met, in which class and why: the last of these is `caused`."""
         key = self.job.target.key
-        judged = sql.SQL(
+        return sql.SQL(
             "with there as materialized (\n"
             '  select {there}, {hash} as "0hash", t.xmin::text::bigint as "0version",\n'
             '    t.xmin in (select by_xact from {own}) as "0ours",\n'
@@ -122,8 +126,11 @@ class RecordStatement(TargetSession):
             class_=self._class(),
             cause=self._cause(standing),
         )
-        typed = {name: (sql.Identifier("r", name), self.job.mapping.fields[name].type) for name in key}
-        return judged + sql.SQL(
+
+    def _told(self, look: int, standing: Standing) -> sql.Composed:
+        """Of `caused` what is new since the looks before, as rows of FOUND."""
+        typed = {name: (_r(name), self.job.mapping.fields[name].type) for name in self.job.target.key}
+        return sql.SQL(
             'select distinct {key}, {look}, "0tenant", {texts}, {hash}, "0class",'
             ' case when {keeps} and "0class" = \'mismatched\' then "0columns" else \'{{}}\' end, "0cause",'
             " {severity}, {excused}, {states}, {rows}, {first}, {first}, {first},"
