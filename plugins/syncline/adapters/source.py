@@ -19,7 +19,6 @@ Everything here is read-only.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -135,7 +134,6 @@ class Source:
         without a row in it count 0, so that an empty window can be told from a source that shows nothing.
         """
         source = self.job.source
-        tenant = _text(source.tenant) if source.tenant else sql.Literal(NO_TENANT)
         newest: Composable = sql.SQL("null::timestamptz")
         if source.cursor:  # what Python cannot hold is no moment at which a row changed
             newest = sql.SQL("max({c}) filter (where {c} between '0001-01-02' and '9999-12-30')").format(
@@ -146,7 +144,7 @@ class Source:
             counts.append(sql.SQL("{} is not true").format(_column(deleted)))
         which = sql.SQL(" filter ({})").format(_where(counts)) if counts else sql.SQL("")
         statement = sql.SQL("select {}, count(*){}, {}, count(*), {} from {} as s{} group by 1").format(
-            tenant,
+            tenant_of(self.job),
             which,
             newest,
             self._hidden(batch),
@@ -155,13 +153,9 @@ class Source:
         )
         with self._telling("counting"):
             rows = self._session.execute(statement).fetchall()
-        counted: Counter[str] = Counter()
-        read: Counter[str] = Counter()
-        for row in rows:
-            counted[tenant_name(row[0])] += row[1]
-            read[tenant_name(row[0])] += row[3]
+        counted, read = ({row[0]: row[n] for row in rows} for n in (1, 3))
         newest_at = max((row[2] for row in rows if row[2] is not None), default=None)
-        return SourceCount(dict(counted), newest_at, dict(read), hidden_rows=sum(row[4] for row in rows))
+        return SourceCount(counted, newest_at, read, hidden_rows=sum(row[4] for row in rows))
 
     def delta(self, batch: Batch, *, by_cursor: bool) -> Composable | None:
         """The condition over `s` that selects what this batch owes; None selects all.
@@ -206,11 +200,8 @@ class Source:
         statement = sql.SQL("select {}, count(*) from {} as s{} group by 1").format(
             tenant_of(self.job), self.table, _where(self.living(batch))
         )
-        counted: Counter[str] = Counter()
         with self._telling("counting"):
-            for name, rows in self._session.execute(statement):
-                counted[name] += rows
-        return dict(counted)
+            return dict(self._session.execute(statement).fetchall())
 
     def list_rows(self, rows: Composable, listing: Listing) -> None:
         """Tell single rows by their hashes."""
@@ -252,8 +243,7 @@ class Source:
     @property
     def is_key_unique(self) -> bool:
         """Whether the server keeps the key unique."""
-        known = self._table
-        return known is not None and known.is_unique(self.job.source.key) and not known.has_children
+        return self._table is not None and self._table.binds(self.job.source.key)
 
     def is_plain(self, column: str) -> bool:
         """Whether a column is of the very type that the mapping names, so that its index finds a value of that type."""
@@ -473,7 +463,7 @@ def tenant_name(said: str | None) -> str:
 
 
 def tenant_of(job: SyncJob) -> Composable:
-    """The same over `s`."""
+    """The same of a row `s`."""
     if job.source.tenant is None:
         return sql.Literal(NO_TENANT)
     return sql.SQL("coalesce(nullif({}, {}), {})").format(

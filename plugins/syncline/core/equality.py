@@ -61,8 +61,10 @@ def spelled(value: Composable, field: FieldMap, stored: PgType | None = None) ->
     is_bounded = stored is not None and (stored.precision is not None or stored.name != "numeric")
     if (tolerance := _tolerance(equal)) is not None:
         # div is exact, and cuts towards zero: buckets of half the width, of which the middle one is a whole wide.
-        # Of a number that is too large the quotient would have more digits than a numeric can: its own bucket.
-        bucket = "case when abs({v}) < 1e1000 then div({v}, {half}) else {v} end"
+        bucket = "div({v}, {half})"
+        if any(one is None or (one.name, one.precision) == ("numeric", None) for one in (kind, stored)):
+            # Of a number that is too large the quotient would have more digits than a numeric can: its own bucket.
+            bucket = f"case when abs({{v}}) < 1e1000 then {bucket} else {{v}} end"
         return template(bucket, v=_measured(value, kind), half=sql.Literal(tolerance / 2)), NUMERIC
     if equal.is_json:
         return template("({v})::text", v=_form(value, field)), TEXT

@@ -98,12 +98,11 @@ class FieldMap(Frozen):
         description="Which differences do not count when both sides are compared (docs/equality.md); what is written"
         " does not depend on it",
     )
-    severity_: Literal["critical", "medium", "low"] | None = Field(
-        None,
+    severity_: Literal["critical", "medium", "low"] = Field(
+        "medium",
         alias="severity",
         description="critical: financial, personal; medium: operational; low: descriptive. Who is told of a difference"
-        " depends on it. Without it a field is critical where `pii` names a class, else medium",
-        examples=["low"],
+        " depends on it. Where `pii` names a class, a field that says none is critical",
     )
     pii: PiiClass = Field(
         "none",
@@ -132,7 +131,8 @@ class FieldMap(Frozen):
     @property
     def severity(self) -> Literal["critical", "medium", "low"]:
         """How bad it is when the field differs."""
-        return self.severity_ or ("medium" if self.pii == "none" else "critical")
+        is_said = "severity_" in self.model_fields_set or self.pii == "none"
+        return self.severity_ if is_said else "critical"
 
     @cached_property
     def begins(self) -> Beginning:

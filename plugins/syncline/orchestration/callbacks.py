@@ -26,28 +26,18 @@ log = logging.getLogger(__name__)
 
 def alert_task_failed(context: Any) -> None:
     """Alert with the manifest's severity and on-call, once per task that has failed for good."""
-    _tell(context, _of_batch)
+    _tell(
+        context,
+        lambda alerting, task, failure: alerting.task_failed(task.job, _batch_id(context), task.task_id, failure),
+    )
 
 
 def alert_comparison_failed(context: Any) -> None:
     """The same of a comparison: its job is unverified until the next one has an answer."""
-    _tell(context, _of_comparison)
+    _tell(context, lambda alerting, task, failure: alerting.comparison_failed(task.job, task.task_id, failure))
 
 
-def _of_batch(context: Any, failure: str) -> None:
-    from syncline.steps import alerting
-
-    task = context["task"]
-    alerting.task_failed(task.job, _batch_id(context), task.task_id, failure)
-
-
-def _of_comparison(context: Any, failure: str) -> None:
-    from syncline.steps import alerting
-
-    alerting.comparison_failed(context["task"].job, context["task"].task_id, failure)
-
-
-def _tell(context: Any, of_what: Callable[[Any, str], None]) -> None:
+def _tell(context: Any, of_what: Callable[[Any, Any, str], None]) -> None:
     error = context.get("exception")
     if isinstance(error, TOLD_OTHERWISE):
         return
@@ -59,7 +49,7 @@ def _tell(context: Any, of_what: Callable[[Any, str], None]) -> None:
         use_airflow()
         if alerting.has_told(error):
             return
-        of_what(context, failure_name(error))
+        of_what(alerting, task, failure_name(error))
     except Exception as failure:
         log.error("alert not sent dag=%s task=%s failure=%s", task.dag_id, task.task_id, type(failure).__name__)
 

@@ -143,7 +143,6 @@ class _Comparison:
         started = time.monotonic()
         with comparing(self.job, keeps_columns=self.request.depth is Depth.RECORDS) as there:
             there.prepare()
-            _require_one_spelling(self.job, there)
             pending = self._look_first(there)
             failpoint("compare.looked")
             look = 1
@@ -475,11 +474,7 @@ def _require_comparable(job: SyncJob, here: Source, there: Records) -> None:
                 f"{job.id}: '{connection.connection}' is a PostgreSQL before 14, whose hashes cannot be compared. "
                 f"Nothing was compared."
             )
-
-
-def _require_one_spelling(job: SyncJob, there: Records) -> None:
-    """Keys of some types are hashed by their text, which another type would spell otherwise."""
-    for name in job.target.key:
+    for name in job.target.key:  # of some types it is hashed by its text, which another type would spell otherwise
         mapped, stored = job.mapping.fields[name].type, there.stored.get(name)
         if stored is not None and stored.name != mapped.name and {stored.name, mapped.name} & BY_TEXT:
             raise TerminalError(

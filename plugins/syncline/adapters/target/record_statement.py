@@ -21,12 +21,11 @@ from syncline.core.equality import differs, is_exact, spelled
 from syncline.core.job import SyncJob
 from syncline.core.record_comparison import SEVERITIES, Cause, RecordClass, worst
 from syncline.core.transforms import template
-from syncline.core.types import PgType
+from syncline.core.types import INTEGER_DIGITS, PgType
 from syncline.core.values import Batch, Mode, State
 
 HERE, FOUND, OWN, WAITING = (sql.Identifier("pg_temp", n) for n in ("here_row", "found", "own_writes", "waiting"))
 STATES = ("0here_hash", "0there_hash", "0here_version", "0there_version")  # of a record on both sides, at one look
-WHOLE_NUMBERS = {"smallint", "integer", "bigint"}
 EXCUSED = (Cause.IN_FLIGHT, Cause.HELD_BATCH, Cause.DEAD_LETTER, Cause.CONFLICT_KEPT)
 
 
@@ -71,7 +70,7 @@ class RecordStatement(TargetSession):
             return stored or mapped
         if mapped.family == stored.family == "text":
             return PgType("text")
-        if {mapped.name, stored.name} <= WHOLE_NUMBERS:
+        if {mapped.name, stored.name} <= INTEGER_DIGITS.keys():
             return PgType("bigint")
         return PgType("numeric") if mapped.family == stored.family == "number" else stored
 
@@ -149,9 +148,7 @@ class RecordStatement(TargetSession):
                 for name in STATES
             ),
             keyless=sql.SQL(" or ").join(sql.SQL("{} is null").format(value) for value, _ in typed.values()),
-            untouched=sql.SQL(" and ").join(
-                sql.SQL("z.{n} is not distinct from r.{n}").format(n=sql.Identifier(name)) for name in STATES
-            ),
+            untouched=stands("z", "r", *STATES),
             hash=key_hash(typed),
             keeps=sql.Literal(self.keeps_columns),
             severity=self._severity(),
@@ -324,6 +321,14 @@ class RecordStatement(TargetSession):
             "case when \"0class\" = 'duplicate_key' then (select count(*) from {here} as h where {same}"
             ' and not (h."0deleted" or h."0filtered")) else coalesce("0lives", false)::integer end'
         ).format(here=HERE, same=self._one_key("h", "r"))
+
+
+def stands(older: str, newer: str, *names: str) -> Composable:
+    """Over two looks at a record: these are what they were."""
+    return sql.SQL(" and ").join(
+        sql.SQL("{} is not distinct from {}").format(sql.Identifier(older, name), sql.Identifier(newer, name))
+        for name in names
+    )
 
 
 def _r(name: str) -> Composable:

@@ -22,7 +22,16 @@ from syncline.adapters.catalog import read_catalog, table_blocks
 from syncline.adapters.comparing import Listing, Ranges
 from syncline.adapters.connections import WORK_MEM
 from syncline.adapters.target.counting import DeadKey
-from syncline.adapters.target.record_statement import FOUND, HERE, OWN, STATES, WAITING, RecordStatement, Standing
+from syncline.adapters.target.record_statement import (
+    FOUND,
+    HERE,
+    OWN,
+    STATES,
+    WAITING,
+    RecordStatement,
+    Standing,
+    stands,
+)
 from syncline.adapters.target.session import TENANT_REFUSED, listed, t
 from syncline.core.checksums import (
     doubled_ranges,
@@ -90,7 +99,7 @@ class Records(RecordStatement):
             self.blocks = table_blocks(self._session, self.job.target.table)
         if known is not None:
             self.stored = {name: column.type for name, column in known.columns.items()}
-            self.is_key_unique = known.is_unique(self.job.target.key) and not known.has_children
+            self.is_key_unique = known.binds(self.job.target.key)
             self.may_be_null = [n for n in self.job.target.key if n in known.columns and known.columns[n].is_nullable]
 
     @contextmanager
@@ -169,11 +178,12 @@ class Records(RecordStatement):
         What is gone has settled; what is excused needs no second look; what stands as it stood, untouched, is believed.
         """
         parts = {
-            "found": FOUND, "look": sql.Literal(look), "values": _stands(*VALUES), "source": _stands(*SOURCE),
+            "found": FOUND, "look": sql.Literal(look),
+            "values": stands("o", "n", *VALUES), "source": stands("o", "n", *SOURCE),
             # By the hash of the key first: a key that could not be mapped is NULL, and NULL makes every other
             # comparison a loop over all pairs.
-            "same": sql.SQL('o."0key_hash" = n."0key_hash" and {}').format(_stands(*self.job.target.key)),
-            "untouched": _stands("0class", *STATES),
+            "same": sql.SQL('o."0key_hash" = n."0key_hash" and {}').format(stands("o", "n", *self.job.target.key)),
+            "untouched": stands("o", "n", "0class", *STATES),
         }  # fmt: skip
         with self._transaction("settling the comparison"):
             self._session.execute(  # what is settled: look 0
@@ -246,13 +256,6 @@ class Records(RecordStatement):
             if error.sqlstate == TENANT_REFUSED:
                 raise TenantRefused(self.job.id, 0) from None
             raise
-
-
-def _stands(*names: str) -> Composable:
-    """Over two looks at a record, the older `o` and the newer `n`: these are what they were."""
-    return sql.SQL(" and ").join(
-        sql.SQL("o.{n} is not distinct from n.{n}").format(n=sql.Identifier(name)) for name in names
-    )
 
 
 @contextmanager

@@ -147,6 +147,10 @@ class Table:
         named = set(columns)
         return any(set(key) <= named for key in self.keys)
 
+    def binds(self, columns: Iterable[str]) -> bool:
+        """The same of all rows that it shows: those of tables that inherit from it no index of its own binds."""
+        return not self.has_children and self.is_unique(columns)
+
     def is_indexed(self, column: str) -> bool:
         """Whether a range of the column is found by an index."""
         return any(
